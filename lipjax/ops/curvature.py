@@ -1,0 +1,128 @@
+"""The head h(z) = softplus(z W1 + b1) W2 + b2: values, gradients, curvature estimates.
+
+The second derivative of softplus lies in [0, 1/4]; that alone bounds the curvature.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from lipjax.ops.contraction import contract
+
+SOFTPLUS_CURVATURE = 0.25
+
+
+class CurvatureWeights(NamedTuple):
+    """Weights of a head with D features, H hidden units and C classes."""
+
+    hidden_kernel: jax.Array  # [D, H]
+    hidden_bias: jax.Array  # [H]
+    output_kernel: jax.Array  # [H, C]
+    output_bias: jax.Array  # [C]
+
+
+def curvature_logits(weights: CurvatureWeights, features: jax.Array) -> jax.Array:
+    """Logits h(z) of shape [n, C] at features of shape [n, D]."""
+    hidden = jax.nn.softplus(_preactivation(weights, features))
+    return contract("nh,hc->nc", hidden, weights.output_kernel) + weights.output_bias
+
+
+def curvature_jacobian(weights: CurvatureWeights, features: jax.Array) -> jax.Array:
+    """Gradients of all logits, of shape [n, C, D], at features of shape [n, D]."""
+    slope = jax.nn.sigmoid(_preactivation(weights, features))
+    return contract(
+        "dh,nh,hc->ncd", weights.hidden_kernel, slope, weights.output_kernel
+    )
+
+
+def curvature_estimates(
+    hidden_kernel: jax.Array, scales: jax.Array, start: jax.Array, steps: int = 2
+) -> jax.Array:
+    r"""Estimates from below of several largest curvatures.
+
+    .. math:: \tfrac14 \lambda_{\max}(W_1 \operatorname{diag}(s) W_1^\top)
+
+    Args:
+      hidden_kernel: W1 of shape [D, H].
+      scales: non-negative weights s of shape [p, H], one problem a row.
+      start: vector of shape [D] to start all power iterations from.
+      steps: how many steps of the power iteration.
+
+    Returns:
+      Estimates of shape [p], differentiable in `hidden_kernel` and `scales` with the
+      vectors held fixed.
+
+    References: Singla & Feizi, NeurIPS 2022, section 5; 2 steps suffice in training.
+
+    Example:
+      >>> curvature_estimates(jnp.eye(2), jnp.array([[4.0, 0.0]]), jnp.ones(2))
+      Array([1.], dtype=float32)
+    """
+    frozen, weights = map(lax.stop_gradient, (hidden_kernel, scales))
+
+    def step(_, v: jax.Array) -> jax.Array:
+        hidden = contract("dh,pd->ph", frozen, v) * weights
+        v = contract("dh,ph->pd", frozen, hidden)
+        norm = jnp.linalg.norm(v, axis=-1, keepdims=True)
+        return jnp.where(norm > 0, v / jnp.where(norm > 0, norm, 1), 0)
+
+    v = jnp.broadcast_to(lax.stop_gradient(start), (len(scales), len(start)))
+    v = lax.fori_loop(0, steps, step, v)
+    hidden = contract("dh,pd->ph", hidden_kernel, v)
+    return SOFTPLUS_CURVATURE * contract("ph,ph,ph->p", scales, hidden, hidden)
+
+
+def curvature_penalty(
+    weights: CurvatureWeights,
+    logits: jax.Array,
+    labels: jax.Array,
+    start: jax.Array,
+    *,
+    others: int = 9,
+) -> jax.Array:
+    """Mean curvature max(m, M) of the margins to the leading other classes.
+
+    Args:
+      weights: the head.
+      logits: of shape [n, C].
+      labels: of shape [n].
+      start: leading left singular vector of W1, of shape [D].
+      others: how many runner-up classes count.
+
+    Returns:
+      A scalar: an estimate to train with, no bound.
+
+    References: Singla & Feizi, NeurIPS 2022, section 5.
+    """
+    classes = logits.shape[-1]
+    own = jax.nn.one_hot(labels, classes, dtype=bool)
+    ranked = jnp.where(own, -jnp.inf, lax.stop_gradient(logits))
+    runners = lax.top_k(ranked, min(others, classes - 1))[1]
+    if classes * (classes - 1) <= 2 * runners.size:  # fewer pairs than samples ask for
+        first, second = jnp.meshgrid(*[jnp.arange(classes)] * 2, indexing="ij")
+        table = _pair_estimates(weights, first.ravel(), second.ravel(), start)
+        table = table.reshape(classes, classes)
+        curvature = jnp.maximum(table, table.T)[labels[:, None], runners]
+    else:
+        first, second = jnp.broadcast_to(labels[:, None], runners.shape), runners
+        forth = _pair_estimates(weights, first.ravel(), second.ravel(), start)
+        back = _pair_estimates(weights, second.ravel(), first.ravel(), start)
+        curvature = jnp.maximum(forth, back)
+    return jnp.mean(curvature)
+
+
+def _pair_estimates(
+    weights: CurvatureWeights, first: jax.Array, second: jax.Array, start: jax.Array
+) -> jax.Array:
+    """Estimates of M for the margins of classes `first` over `second`, both [p]."""
+    columns = weights.output_kernel.T
+    scales = jax.nn.relu(columns[first] - columns[second])
+    return curvature_estimates(weights.hidden_kernel, scales, start)
+
+
+def _preactivation(weights: CurvatureWeights, features: jax.Array) -> jax.Array:
+    return contract("nd,dh->nh", features, weights.hidden_kernel) + weights.hidden_bias

@@ -98,7 +98,7 @@ def curvature_radii(
       >>> z = jnp.array([[1.0, 0.0]])
       >>> r = curvature_radii(w, z, jnp.array([0]), pair_curvatures(w))
       >>> print(r.round(3))
-      [[  inf 0.638]]
+      [[  inf 0.642]]
     """
     gaps = margins(curvature_logits(weights, features), classes)
     jacobian = curvature_jacobian(weights, features)

@@ -1,7 +1,7 @@
 """Activations that keep the norm of every gradient.
 
 Channels are split in halves a = x[..., :c/2] and b = x[..., c/2:]; each pair (a, b) is
-mapped by the identity, a reflection or a rotation, as its sector asks, and continuously.
+mapped by the identity, a reflection or a rotation, as its sector asks; continuously.
 Hence each is 1-Lipschitz, with an orthogonal Jacobian almost everywhere.
 """
 

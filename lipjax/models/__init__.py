@@ -1,0 +1,3 @@
+"""Whole networks."""
+
+from lipjax.models.lipconvnet import LipConvNet as LipConvNet

@@ -8,18 +8,15 @@ from jax import lax
 
 from lipjax.ops.contraction import PRECISION, contract
 
-_LARGEST_SIDE_FOR_PRODUCTS = 4
-
-
 def same_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
     r"""Convolves (correlates) with stride 1 and zero padding.
 
     .. math:: y_{p} = \sum_{t} K_{t}^\top x_{p + t}, \quad x = 0 \text{ outside.}
 
-    The lowering follows the shape alone: one matrix product for 1x1 images and 1x1
-    kernels; on a CPU, a product per tap over the pixels which that tap really meets
-    for images of up to 4x4 pixels, where XLA's own convolution falls below 1 GFLOP/s;
-    the platform's convolution otherwise. All give the same numbers to rounding.
+    The lowering follows the shape: the middle tap's matrix product for 1x1 images; on
+    a CPU, one product over gathered views for other images smaller than the kernel,
+    where XLA's own convolution falls to 1 GFLOP/s; the platform's convolution
+    otherwise. All give the same numbers to rounding.
 
     Args:
       x: input of shape [..., height, width, channels_in].
@@ -49,13 +46,15 @@ def same_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _lowered(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    side = max(x.shape[1:3])
-    if kernel.shape[0] == 1 or side == 1:
-        return products_of_views(x, kernel)
-    if side > _LARGEST_SIDE_FOR_PRODUCTS:
+    k, side = kernel.shape[0], max(x.shape[1:3])
+    if side == 1:
+        kernel = kernel[k // 2 :, k // 2 :][:1, :1]
+    if kernel.shape[0] == 1:
+        return product_of_views(x, kernel)
+    if side >= k:
         return platform_convolution(x, kernel)
     return lax.platform_dependent(
-        x, kernel, cpu=products_of_views, default=platform_convolution
+        x, kernel, cpu=product_of_views, default=platform_convolution
     )
 
 
@@ -71,27 +70,16 @@ def platform_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
     )
 
 
-def products_of_views(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The convolution as one matrix product per tap, over the pixels the tap meets."""
+def product_of_views(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The convolution as one matrix product, after gathering every tap's view of x."""
+    k = kernel.shape[0]
     height, width = x.shape[1:3]
-    half = kernel.shape[0] // 2
-    y = jnp.zeros((*x.shape[:-1], kernel.shape[-1]), x.dtype)
-    for i in range(-min(half, height - 1), min(half, height - 1) + 1):
-        for j in range(-min(half, width - 1), min(half, width - 1) + 1):
-            (rows_in, rows_out), (cols_in, cols_out) = _meet(height, i), _meet(width, j)
-            view = x[:, slice(*rows_in), slice(*cols_in)]
-            tap = contract("nhwi,io->nhwo", view, kernel[half + i, half + j])
-            margins = [
-                (a, n - b) for (a, b), n in ((rows_out, height), (cols_out, width))
-            ]
-            y = y + jnp.pad(tap, ((0, 0), *margins, (0, 0)))
-    return y
-
-
-def _meet(size: int, shift: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Ranges of pixels read and written by a tap at `shift` on an axis."""
-    low, high = max(shift, 0), size + min(shift, 0)
-    return (low, high), (low - shift, high - shift)
+    padded = jnp.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0)))
+    views = [
+        padded[:, i : i + height, j : j + width] for i in range(k) for j in range(k)
+    ]
+    gathered = jnp.concatenate(views, axis=-1)
+    return contract("nhwi,io->nhwo", gathered, kernel.reshape(-1, kernel.shape[-1]))
 
 
 def transpose_kernel(kernel: jax.Array) -> jax.Array:

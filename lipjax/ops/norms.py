@@ -92,8 +92,9 @@ def singular_value_estimate(matrix: jax.Array, vectors: SingularVectors) -> jax.
 
 def random_vectors(key: jax.Array, matrix: jax.Array) -> SingularVectors:
     """Random unit vectors to start `power_iteration` from."""
-    pairs = zip(jax.random.split(key), matrix.shape, strict=True)
-    u, v = (jax.random.normal(k, (n,), matrix.dtype) for k, n in pairs)
+    rows, columns = matrix.shape
+    uv = jax.random.normal(key, (rows + columns,), matrix.dtype)
+    u, v = uv[:rows], uv[rows:]
     return u / jnp.linalg.norm(u), v / jnp.linalg.norm(v)
 
 

@@ -9,6 +9,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ def _entry(path: pathlib.Path, data_dir: str | None) -> pathlib.Path:
 
 def _load(entry: pathlib.Path, stamp: np.ndarray) -> Arrays | None:
     try:
-        with np.load(entry, allow_pickle=False) as arrays:
+        with entry.open("rb") as file, np.load(file) as arrays:
             if np.array_equal(arrays["stamp"], stamp):
                 return {name: arrays[name] for name in arrays if name != "stamp"}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
@@ -57,14 +58,14 @@ def _load(entry: pathlib.Path, stamp: np.ndarray) -> Arrays | None:
     return None
 
 
-def _save(entry: pathlib.Path, arrays: Arrays) -> None:
+def _save(entry: pathlib.Path, arrays: dict[str, Any]) -> None:
     """Writes to a temporary name, then renames."""
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=entry.parent, delete=False) as file:
             part = pathlib.Path(file.name)
             try:
-                np.savez(file, allow_pickle=False, **arrays)
+                np.savez(file, **arrays)
                 file.close()
                 part.replace(entry)
             finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -62,11 +63,11 @@ def _read(path: pathlib.Path) -> Arrays:
 def _decode_all(path: pathlib.Path) -> tuple[dict[Name, np.ndarray], set[Name]]:
     """Pixels by name, training images first; and every (split, class)."""
     images, broken, classes = {}, [], set()
-    for name, read in files(path):
+    for name, content in files(path):
         classes.add(name[:2])
-        if read is None:
+        if content is None:
             continue
-        image = decode(read())
+        image = decode(content)
         if image is None:
             broken.append(name)
         else:
@@ -104,7 +105,7 @@ def _class_names(
     return sorted(train)
 
 
-def _listed(names) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))
 
 

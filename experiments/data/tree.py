@@ -13,7 +13,7 @@ import pathlib
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from typing import Any
 
 import tqdm
 
@@ -27,7 +27,7 @@ Name = tuple[str, ...]
 Reader = Callable[[], bytes]
 
 
-def files(path: pathlib.Path) -> Iterator[tuple[Name, Reader | None]]:
+def files(path: pathlib.Path) -> Iterator[tuple[Name, bytes | None]]:
     """Class folders and image files under `path`, with a progress bar if it is long.
 
     Args:
@@ -35,8 +35,7 @@ def files(path: pathlib.Path) -> Iterator[tuple[Name, Reader | None]]:
         to end and never unpacked; all of it may lie in one top-level folder.
 
     Yields:
-      A name, with what reads the file before the next one is asked for, or None for
-      a class folder.
+      A name, with the content of the file, or None for a class folder.
 
     Raises:
       UserError: if `path` cannot be read to its end, or a file is out of place.
@@ -49,17 +48,17 @@ def files(path: pathlib.Path) -> Iterator[tuple[Name, Reader | None]]:
             if not name or _is_hidden(parts):
                 continue
             roots.add(root)
-            _check_place(path, parts, name, read is None)
             if len(roots) > 1:
                 raise UserError(f"{path} has more than one folder {name[0]}/")
+            _check_place(path, parts, name, read is None)
             if len(name) > 1:
-                yield name, read
+                yield name, read() if read else None
     except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError) as error:
         raise UserError(
             f"{path} is no tar archive, or is cut short or damaged: get it again"
         ) from error
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror or error})") from error
+        raise UserError(f"{path} cannot be read: {error}") from error
 
 
 def _is_hidden(parts: Name) -> bool:
@@ -101,18 +100,18 @@ def _walk_below(
 
 
 def _unpack(path: pathlib.Path) -> Iterator[tuple[Name, Reader | None]]:
-    size = path.stat().st_size
-    with (
-        path.open("rb") as file,
-        tqdm.tqdm.wrapattr(
-            file, "read", size, desc=f"read {path.name}", delay=2
-        ) as counted,
-        tarfile.open(fileobj=counted, mode="r:*", tarinfo=_StrictInfo) as tar,
-    ):
-        for member in tar:
-            parts = tuple(p for p in member.name.split("/") if p not in ("", "."))
-            yield parts, None if member.isdir() else _reader(path, tar, member)
-        _read_to_end(tar.fileobj)
+    with path.open("rb") as file:
+        size, title = path.stat().st_size, f"read {path.name}"
+        bar: Any = tqdm.tqdm.wrapattr(file, "read", size, desc=title, delay=2)
+        with bar as counted, _open(counted) as tar:
+            for member in tar:
+                parts = tuple(p for p in member.name.split("/") if p not in ("", "."))
+                yield parts, None if member.isdir() else _reader(path, tar, member)
+            _read_to_end(tar.fileobj)
+
+
+def _open(file: Any) -> tarfile.TarFile:
+    return tarfile.open(fileobj=file, mode="r:*", tarinfo=_StrictInfo)
 
 
 def _reader(
@@ -130,9 +129,9 @@ def _reader(
     return read
 
 
-def _read_to_end(file: IO[bytes] | None) -> None:
+def _read_to_end(file: Any) -> None:
     """Makes the decompressor compare its checksum, which follows the last byte."""
-    while file and file.read(1 << 20):
+    while file.read(1 << 20):
         pass
 
 
@@ -143,7 +142,7 @@ class _StrictInfo(tarfile.TarInfo):
     def frombuf(cls, buf: Any, encoding: str, errors: str) -> tarfile.TarInfo:
         try:
             return super().frombuf(buf, encoding, errors)
-        except tarfile.EOFHeaderError:
-            raise
         except tarfile.HeaderError as error:
+            if len(buf) == tarfile.BLOCKSIZE and not any(buf):
+                raise  # zeros: the end
             raise tarfile.ReadError(str(error)) from error

@@ -1,4 +1,4 @@
-"""Decoded archives, kept so that the next program starts at once."""
+"""Decoded images, kept so that the next program starts at once."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ _VERSION = 1  # to be raised whenever decoding changes
 
 
 def cached(
-    path: pathlib.Path, data_dir: str | None, build: Callable[[], Arrays]
+    name: str,
+    source: os.PathLike[str],
+    data_dir: str | None,
+    build: Callable[[], Arrays],
 ) -> Arrays:
-    """What `build` makes of the file at `path`, from the cache if it is unchanged.
+    """What `build` makes of the file `source`, from the cache if it is unchanged.
 
-    There is one entry per path, valid for one size and modification time. A damaged
+    There is one entry per file, valid for one size and modification time. A damaged
     entry is built again; an entry that cannot be written is no error.
 
     Args:
-      path: the file that `build` reads.
+      name: what the entry's name begins with.
+      source: the file whose change makes the entry invalid.
       data_dir: the entry lies in data_dir/lipjax; None: in the user's cache folder.
       build: makes arrays, none of them named "stamp".
     """
-    status = path.stat()
+    status = os.stat(source)
     stamp = np.array([_VERSION, status.st_size, status.st_mtime_ns], np.int64)
-    entry = _entry(path, data_dir)
+    default = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = pathlib.Path(data_dir or default).expanduser() / "lipjax"
+    key = hashlib.sha256(os.fsencode(os.path.realpath(source))).hexdigest()[:16]
+    entry = folder / f"{name}-{key}.npz"
     arrays = _load(entry, stamp)
     if arrays is None:
         arrays = build()
         _save(entry, arrays | {"stamp": stamp})
     return arrays
-
-
-def _entry(path: pathlib.Path, data_dir: str | None) -> pathlib.Path:
-    default = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    folder = pathlib.Path(data_dir or default).expanduser() / "lipjax"
-    key = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
-    return folder / f"{path.name}-{key}.npz"
 
 
 def _load(entry: pathlib.Path, stamp: np.ndarray) -> Arrays | None:

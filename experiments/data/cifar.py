@@ -21,8 +21,9 @@ import tqdm
 from PIL import Image
 
 from ..errors import UserError
+from .cache import Arrays, cached
 from .cifar_archive import ARCHIVES, fetch, parse
-from .dataset import Dataset, Split, unsplit
+from .dataset import SPLITS, Dataset, Split, unsplit
 
 
 class Cifar(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -82,13 +83,20 @@ def load_cifar(name: str, data_dir: str | None) -> Dataset:
     Raises:
       UserError: if the archive cannot be had or is damaged, or the prepared data is.
     """
-    builder = Cifar(config=name, data_dir=data_dir and os.path.expanduser(data_dir))
+    builder = _builder(name, data_dir)
     if not builder.data_path.exists():
         _prepare(builder)
-    train, test = _read(builder, "train"), _read(builder, "test")
+        builder = _builder(name, data_dir)  # maybe another process was faster
+    info = builder.data_path / "dataset_info.json"
+    arrays = cached(name, info, data_dir, lambda: _read(builder))
+    train, test = (Split(arrays[f"{s}_images"], arrays[f"{s}_labels"]) for s in SPLITS)
     features: Any = builder.info.features
     names = tuple(features["label"].names)
     return unsplit(name, train, test, names, crop_padding=4)
+
+
+def _builder(name: str, data_dir: str | None) -> Cifar:
+    return Cifar(config=name, data_dir=data_dir and os.path.expanduser(data_dir))
 
 
 def _prepare(builder: Cifar) -> None:
@@ -97,25 +105,29 @@ def _prepare(builder: Cifar) -> None:
         with contextlib.redirect_stdout(sys.stderr):
             builder.download_and_prepare(file_format="array_record")
     except OSError as error:
-        if not builder.data_path.exists():  # else another process was faster
+        if not builder.data_path.exists():
             raise UserError(
                 f"cannot prepare {builder.data_path} ({error}): choose another data_dir"
             ) from error
 
 
-def _read(builder: Any, split: str) -> Split:
-    """Decodes a prepared split; images uint8 [N, 32, 32, 3]."""
+def _read(builder: Any) -> Arrays:
+    """Decodes what is prepared: images uint8 [N, 32, 32, 3], labels int32 [N]."""
+    arrays = {}
     try:
-        encoded = {"image": tfds.decode.SkipDecoding()}
-        source = builder.as_data_source(split=split, decoders=encoded)
-        records = tqdm.tqdm(source, f"read {builder.name} {split}", delay=2)
-        pairs = [(_pixels(record["image"]), record["label"]) for record in records]
+        for split in SPLITS:
+            encoded = {"image": tfds.decode.SkipDecoding()}
+            source = builder.as_data_source(split=split, decoders=encoded)
+            records = list(tqdm.tqdm(source, f"read {split} images", delay=2))
+            images = [_pixels(record["image"]) for record in records]
+            arrays[f"{split}_images"] = np.stack(images)
+            labels = [record["label"] for record in records]
+            arrays[f"{split}_labels"] = np.array(labels, np.int32)
     except (OSError, ValueError, IndexError, RuntimeError) as error:
         raise UserError(
             f"{builder.data_path} is damaged: delete it to prepare it again"
         ) from error
-    images, labels = zip(*pairs, strict=True)
-    return Split(np.stack(images), np.array(labels, np.int32))
+    return arrays
 
 
 def _pixels(png: bytes) -> np.ndarray:

@@ -77,7 +77,11 @@ def fetch(archive: Archive, downloads: pathlib.Path) -> pathlib.Path:
     path = manual if manual.exists() else downloads / archive.filename
     if not path.exists():
         _download(archive, path, manual)
-    _verify(archive, path)
+    elif not _is_right(archive, path):
+        raise UserError(
+            f"{path} is damaged or another file (its sha256 is not "
+            f"{archive.sha256[:12]}…): delete it and get {archive.url} again"
+        )
     return path
 
 
@@ -87,12 +91,12 @@ def _download(archive: Archive, path: pathlib.Path, manual: pathlib.Path) -> Non
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _copy_url(archive.url, part)
-        _verify(archive, part)
+        if not _is_right(archive, part):
+            raise OSError("it came damaged or cut short")
         part.replace(path)
     except (OSError, http.client.HTTPException) as error:
         raise UserError(
-            f"cannot download {archive.url} ({error}): get it elsewhere and put it at "
-            f"{manual}"
+            f"cannot download {archive.url} ({error}): try again, or put it at {manual}"
         ) from error
     finally:
         part.unlink(missing_ok=True)
@@ -107,17 +111,12 @@ def _copy_url(url: str, path: pathlib.Path) -> None:
                 bar.update(len(block))
 
 
-def _verify(archive: Archive, path: pathlib.Path) -> None:
+def _is_right(archive: Archive, path: pathlib.Path) -> bool:
     try:
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest() == archive.sha256
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from error
-    if found != archive.sha256:
-        raise UserError(
-            f"{path} is damaged or another file (sha256 {found[:12]}…, not "
-            f"{archive.sha256[:12]}…): delete it and get {archive.url} again"
-        )
+        raise UserError(f"cannot read the archive: {error}") from error
 
 
 def parse(archive: Archive, path: pathlib.Path) -> tuple[Split, Split, list[str]]:

@@ -10,6 +10,9 @@ import numpy as np
 
 from ..errors import UserError
 
+SPLITS = ("train", "test")
+"""What a source of data has; the validation set is held out of the first."""
+
 _CHUNK = 1 << 22  # bytes counted at a time: bincount makes int64 copies of them
 
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from ..errors import UserError
 from .cache import Arrays, cached
-from .dataset import Dataset, Split, unsplit
+from .dataset import SPLITS, Dataset, Split, unsplit
 from .decode import decode
-from .tree import SPLITS, Name, files
+from .tree import Name, files
 
 
 def load_folder(where: str, data_dir: str | None) -> Dataset:
@@ -32,7 +32,7 @@ def load_folder(where: str, data_dir: str | None) -> Dataset:
     """
     path = pathlib.Path(where).expanduser()
     if path.is_file():
-        arrays = cached(path, data_dir, lambda: _read(path))
+        arrays = cached(path.name, path, data_dir, lambda: _read(path))
     else:
         arrays = _read(path)
     train, test = (Split(arrays[f"{s}_images"], arrays[f"{s}_labels"]) for s in SPLITS)

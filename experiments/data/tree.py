@@ -13,13 +13,14 @@ import pathlib
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
+from tarfile import HeaderError, ReadError, TarFile, TarInfo
 from typing import Any
 
 import tqdm
 
 from ..errors import UserError
+from .dataset import SPLITS
 
-SPLITS = ("train", "test")
 _SYSTEM = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 Name = tuple[str, ...]
@@ -110,13 +111,11 @@ def _unpack(path: pathlib.Path) -> Iterator[tuple[Name, Reader | None]]:
             _read_to_end(tar.fileobj)
 
 
-def _open(file: Any) -> tarfile.TarFile:
+def _open(file: Any) -> TarFile:
     return tarfile.open(fileobj=file, mode="r:*", tarinfo=_StrictInfo)
 
 
-def _reader(
-    path: pathlib.Path, tar: tarfile.TarFile, member: tarfile.TarInfo
-) -> Reader:
+def _reader(path: pathlib.Path, tar: TarFile, member: TarInfo) -> Reader:
     def read() -> bytes:
         file = tar.extractfile(member) if member.isfile() else None
         if file is None:
@@ -135,14 +134,14 @@ def _read_to_end(file: Any) -> None:
         pass
 
 
-class _StrictInfo(tarfile.TarInfo):
+class _StrictInfo(TarInfo):
     """A header that must be whole: tarfile takes a damaged one for the end."""
 
     @classmethod
-    def frombuf(cls, buf: Any, encoding: str, errors: str) -> tarfile.TarInfo:
+    def fromtarfile(cls, tarfile: TarFile) -> TarInfo:
         try:
-            return super().frombuf(buf, encoding, errors)
-        except tarfile.HeaderError as error:
-            if len(buf) == tarfile.BLOCKSIZE and not any(buf):
-                raise  # zeros: the end
-            raise tarfile.ReadError(str(error)) from error
+            return super().fromtarfile(tarfile)
+        except HeaderError as error:
+            if type(error).__name__ == "EOFHeaderError":  # the zeros at the end
+                raise
+            raise ReadError(str(error)) from error

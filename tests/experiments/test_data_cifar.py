@@ -3,9 +3,11 @@
 import dataclasses
 import hashlib
 import io
+import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import urllib.error
 import urllib.request
 
@@ -53,6 +55,12 @@ def manual(tmp_path, name):
     return tmp_path / "downloads" / "manual" / ARCHIVES[name].filename
 
 
+@pytest.fixture(autouse=True)
+def temporary_files(tmp_path_factory, monkeypatch):
+    """tensorflow-datasets leaves an empty one behind for every builder."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("tmp")))
+
+
 @pytest.fixture
 def no_network(monkeypatch):
     def refuse(url, timeout):
@@ -86,9 +94,11 @@ def test_reads_every_pixel(name, tmp_path, monkeypatch, no_network, capsys):
         np.testing.assert_array_equal(split.labels, labels)
     assert capsys.readouterr().out == ""
     path.unlink()  # prepared once, read again without the archive
-    again = load(name, data_dir=str(tmp_path), validation=0)
-    np.testing.assert_array_equal(again.train.images, data.train.images)
-    assert again.class_names == data.class_names
+    for _ in range(2):
+        again = load(name, data_dir=str(tmp_path), validation=0)
+        np.testing.assert_array_equal(again.train.images, data.train.images)
+        assert again.class_names == data.class_names
+        shutil.rmtree(tmp_path / "lipjax")  # the cache
 
 
 def fails(tmp_path, name="cifar10"):
@@ -127,7 +137,7 @@ def test_downloads_and_verifies(tmp_path, monkeypatch):
 
     monkeypatch.setattr(urllib.request, "urlopen", serve)
     trust(monkeypatch, "cifar100", source)
-    assert "sha256" in fails(tmp_path, "cifar100")  # a cut download leaves nothing
+    assert "cut short" in fails(tmp_path, "cifar100")  # a cut download leaves nothing
     assert not [p for p in (tmp_path / "downloads").iterdir() if p.is_file()]
     data = load("cifar100", data_dir=str(tmp_path))
     assert urls == ["https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"] * 2
@@ -141,6 +151,14 @@ def test_truncated_archive(kept, tmp_path, monkeypatch):
     path.write_bytes(content[: int(kept * len(content)) if kept < 1 else kept])
     trust(monkeypatch, "cifar10", path)
     assert f"{path} is cut short or no archive" in fails(tmp_path)
+
+
+def test_archive_that_cannot_be_read(tmp_path):
+    path = manual(tmp_path, "cifar10")
+    path.mkdir(parents=True)
+    assert f"cannot read the archive: [Errno 21] Is a directory: '{path}'" in fails(
+        tmp_path
+    )
 
 
 def test_foreign_archive(tmp_path, monkeypatch):
@@ -186,6 +204,29 @@ def test_interrupted_preparation_leaves_nothing(tmp_path, monkeypatch):
     assert len(load("cifar10", data_dir=str(tmp_path), validation=0).train) == 60
 
 
+def test_two_preparations_at_once(tmp_path, monkeypatch):
+    from experiments.data import cifar
+
+    put(tmp_path, monkeypatch, "cifar10", make_files("cifar10")[0])
+    png, others = cifar._png, []
+
+    def slow(image):
+        if not others:
+            others.append(None)
+            others.append(load("cifar10", data_dir=str(tmp_path)))
+        return png(image)
+
+    monkeypatch.setattr(cifar, "_png", slow)
+    data = load("cifar10", data_dir=str(tmp_path))
+    np.testing.assert_array_equal(data.test.images, others[1].test.images)
+    assert len(list(tmp_path.glob("lipjax_cifar/cifar10/*"))) == 1
+
+
+def test_data_dir_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "choose another data_dir" in fails(tmp_path / "file")
+
+
 def test_killed_preparation_is_not_taken_for_the_data(tmp_path, monkeypatch):
     path = put(tmp_path, monkeypatch, "cifar10", make_files("cifar10")[0])
     program = f"""
@@ -213,6 +254,7 @@ def test_damaged_prepared_data(keep, tmp_path, monkeypatch):
     put(tmp_path, monkeypatch, "cifar10", make_files("cifar10")[0])
     load("cifar10", data_dir=str(tmp_path))
     (record,) = tmp_path.glob("lipjax_cifar/*/*/*-train.array_record*")
+    shutil.rmtree(tmp_path / "lipjax")  # the cache
     content = record.read_bytes()
     record.write_bytes(content[: int(keep * len(content))])
     assert "delete it to prepare it again" in fails(tmp_path)

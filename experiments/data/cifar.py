@@ -88,6 +88,8 @@ def load_cifar(name: str, data_dir: str | None) -> Dataset:
         _prepare(builder)
         builder = _builder(name, data_dir)  # maybe another process was faster
     info = builder.data_path / "dataset_info.json"
+    if not info.exists():
+        raise _damaged(builder)
     arrays = cached(name, info, data_dir, lambda: _read(builder))
     train, test = (Split(arrays[f"{s}_images"], arrays[f"{s}_labels"]) for s in SPLITS)
     features: Any = builder.info.features
@@ -124,10 +126,12 @@ def _read(builder: Any) -> Arrays:
             labels = [record["label"] for record in records]
             arrays[f"{split}_labels"] = np.array(labels, np.int32)
     except (OSError, ValueError, IndexError, RuntimeError) as error:
-        raise UserError(
-            f"{builder.data_path} is damaged: delete it to prepare it again"
-        ) from error
+        raise _damaged(builder) from error
     return arrays
+
+
+def _damaged(builder: Cifar) -> UserError:
+    return UserError(f"{builder.data_path} is damaged: delete it to prepare it again")
 
 
 def _pixels(png: bytes) -> np.ndarray:

@@ -253,10 +253,12 @@ load("cifar10", data_dir={str(tmp_path)!r})
 def test_damaged_prepared_data(keep, tmp_path, monkeypatch):
     put(tmp_path, monkeypatch, "cifar10", make_files("cifar10")[0])
     load("cifar10", data_dir=str(tmp_path))
-    (record,) = tmp_path.glob("lipjax_cifar/*/*/*-train.array_record*")
     shutil.rmtree(tmp_path / "lipjax")  # the cache
+    (record,) = tmp_path.glob("lipjax_cifar/*/*/*-train.array_record*")
     content = record.read_bytes()
     record.write_bytes(content[: int(keep * len(content))])
+    assert "delete it to prepare it again" in fails(tmp_path)
+    (record.parent / "dataset_info.json").unlink()
     assert "delete it to prepare it again" in fails(tmp_path)
 
 

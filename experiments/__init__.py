@@ -1,0 +1,1 @@
+"""Programs that train, certify and measure the networks of lipjax."""

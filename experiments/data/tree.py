@@ -1,0 +1,147 @@
+"""The image files of a folder, or of a tar archive laid out like one.
+
+Files outside train/ and test/ are not looked at. Left out without a word is only what
+systems add by themselves: names that start with a dot (.DS_Store, ._0001.jpg),
+__MACOSX, Thumbs.db and desktop.ini. Everything else must be an image of a class.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import pathlib
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from tarfile import HeaderError, ReadError, TarFile, TarInfo
+from typing import Any
+
+import tqdm
+
+from ..errors import UserError
+from .dataset import SPLITS
+
+_SYSTEM = ("__MACOSX", "Thumbs.db", "desktop.ini")
+
+Name = tuple[str, ...]
+"""(split, class) of a class folder, (split, class, file) of an image file."""
+Reader = Callable[[], bytes]
+
+
+def files(path: pathlib.Path) -> Iterator[tuple[Name, bytes | None]]:
+    """Class folders and image files under `path`, with a progress bar if it is long.
+
+    Args:
+      path: a folder, or a tar archive, compressed or not, read once from beginning
+        to end and never unpacked; all of it may lie in one top-level folder.
+
+    Yields:
+      A name, with the content of the file, or None for a class folder.
+
+    Raises:
+      UserError: if `path` cannot be read to its end, or a file is out of place.
+    """
+    entries = _walk if path.is_dir() else _unpack
+    roots = set()
+    try:
+        for parts, read in entries(path):
+            root, name = _locate(parts)
+            if not name or _is_hidden(parts):
+                continue
+            roots.add(root)
+            if len(roots) > 1:
+                raise UserError(f"{path} has more than one folder {name[0]}/")
+            _check_place(path, parts, name, read is None)
+            if len(name) > 1:
+                yield name, read() if read else None
+    except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError) as error:
+        raise UserError(
+            f"{path} is no tar archive, or is cut short or damaged: get it again"
+        ) from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def _is_hidden(parts: Name) -> bool:
+    return any(part.startswith(".") or part in _SYSTEM for part in parts)
+
+
+def _locate(parts: Name) -> tuple[Name, Name]:
+    """Splits off the one folder that everything may lie in: (root, name)."""
+    for depth in (0, 1):
+        if parts[depth : depth + 1] and parts[depth] in SPLITS:
+            return parts[:depth], parts[depth:]
+    return (), ()
+
+
+def _check_place(path: pathlib.Path, parts: Name, name: Name, is_folder: bool) -> None:
+    if is_folder and len(name) > 2 or not is_folder and len(name) != 3:
+        raise UserError(
+            f"{path}: {'/'.join(parts)} is out of place: images lie at "
+            "train/CLASS/FILE and test/CLASS/FILE"
+        )
+
+
+def _walk(folder: pathlib.Path) -> Iterator[tuple[Name, Reader | None]]:
+    found = [e for split in SPLITS for e in _walk_below(folder / split, (split,))]
+    yield from tqdm.tqdm(found, f"read {folder.name}", unit=" files", delay=2)
+
+
+def _walk_below(
+    folder: pathlib.Path, parts: Name
+) -> Iterator[tuple[Name, Reader | None]]:
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name, path = (*parts, entry.name), pathlib.Path(entry.path)
+            yield name, None if entry.is_dir() else path.read_bytes
+            if entry.is_dir() and len(name) < 3:
+                yield from _walk_below(path, name)
+
+
+def _unpack(path: pathlib.Path) -> Iterator[tuple[Name, Reader | None]]:
+    with path.open("rb") as file:
+        size, title = path.stat().st_size, f"read {path.name}"
+        bar: Any = tqdm.tqdm.wrapattr(file, "read", size, desc=title, delay=2)
+        with bar as counted, _open(counted) as tar:
+            for member in tar:
+                parts = tuple(p for p in member.name.split("/") if p not in ("", "."))
+                yield parts, None if member.isdir() else _reader(path, tar, member)
+            _read_to_end(tar.fileobj)
+
+
+def _open(file: Any) -> TarFile:
+    return tarfile.open(fileobj=file, mode="r:*", tarinfo=_StrictInfo)
+
+
+def _reader(path: pathlib.Path, tar: TarFile, member: TarInfo) -> Reader:
+    def read() -> bytes:
+        file = tar.extractfile(member) if member.isfile() else None
+        if file is None:
+            raise UserError(
+                f"{path}: {member.name} is a link or a device: pack the files "
+                "themselves (GNU tar: --dereference --hard-dereference)"
+            )
+        return file.read()
+
+    return read
+
+
+def _read_to_end(file: Any) -> None:
+    """Makes the decompressor compare its checksum, which follows the last byte."""
+    while file.read(1 << 20):
+        pass
+
+
+class _StrictInfo(TarInfo):
+    """A header that must be whole: tarfile takes a damaged one for the end."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: TarFile) -> TarInfo:
+        try:
+            return super().fromtarfile(tarfile)
+        except HeaderError as error:
+            if type(error).__name__ == "EOFHeaderError":  # the zeros at the end
+                raise
+            raise ReadError(str(error)) from error

@@ -141,9 +141,11 @@ def _factored_bwd(coefficients, factors, saved, g):
     kernel, sums = saved
     weights = (coefficients, *(q for _, q in factors))
     gx, *duals = _power_sums(g, lambda z: -same_convolution(z, kernel), weights)
-    scaled = [s * q for (s, _), q in zip(factors, duals, strict=True)]
-    _, pullback = jax.vjp(lambda k: same_convolution(jnp.stack(sums), k), kernel)
-    return gx, *pullback(jnp.stack(scaled))
+    gradients = [
+        scale * jax.vjp(functools.partial(same_convolution, p), kernel)[1](q)[0]
+        for (scale, _), p, q in zip(factors, sums, duals, strict=True)
+    ]
+    return gx, functools.reduce(jnp.add, gradients)
 
 
 _factored.defvjp(_factored_fwd, _factored_bwd)

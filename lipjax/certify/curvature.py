@@ -114,7 +114,7 @@ def curvature_radii(
 
 
 def _largest_eigenvalue(hidden_kernel: jax.Array, scale: jax.Array) -> jax.Array:
-    scaled = hidden_kernel * jnp.sqrt(scale)
+    scaled = hidden_kernel * jnp.sqrt(scale)[None]
     features, hidden = scaled.shape
     subscripts = "dh,eh->de" if features <= hidden else "dh,dk->hk"
     gram = contract(subscripts, scaled, scaled)

@@ -1,0 +1,135 @@
+"""Every layer of the library, with the gain that it claims: what properties walk.
+
+A new layer is tested by adding one line to `LAYERS`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lipjax import ops
+from lipjax.models.lipconvnet import Block
+from lipjax.nn import (
+    ChannelMaxPool,
+    Householder,
+    HouseholderOrder2,
+    MaxMin,
+    ProjectionPool,
+    Series,
+    SkewOrthogonalConv,
+)
+
+# A generator that compiles in a tenth of the default one's time.
+KEY = jax.random.key(0, impl="unsafe_rbg")
+
+PUBLISHED = Series(ops.taylor(5), ops.taylor(14), gradient="fast")
+# Claims a gain a little above 1, and is quick to compile.
+EXPANDING = Series(ops.chebyshev(3, 1.6), ops.taylor(5))
+
+
+class Layer(NamedTuple):
+    name: str
+    module: nn.Module
+    shape: tuple[int, ...]  # of one input, without a batch
+    gain: Callable[[Any], float]  # claimed, as a function of the variables
+
+
+class Function(nn.Module):
+    """A parameterless function as a module."""
+
+    function: Callable
+
+    @nn.compact
+    def __call__(self, x):
+        return self.function(x)
+
+
+def one(variables):
+    return 1.0
+
+
+def normalized_skew(variables):
+    """The skew kernel that a convolution applies, in float64."""
+    kernel = np.asarray(variables["params"]["kernel"], np.float64)
+    skew = (kernel - kernel[::-1, ::-1].swapaxes(2, 3)) / 2
+    pairs = variables["spectral"]["kernel"]
+    return skew / min(
+        np.asarray(u) @ matrix @ np.asarray(v)
+        for matrix, (u, v) in zip(ops.unfoldings(skew), pairs, strict=True)
+    )
+
+
+def series_gain(coefficients):
+    """The gain that a polynomial of a skew convolution claims."""
+
+    def gain(variables):
+        bound = ops.unfolding_bound(normalized_skew(variables))
+        return ops.polynomial_gain(coefficients, bound)
+
+    return gain
+
+
+def conv(features, **settings):
+    return SkewOrthogonalConv(features, param_dtype=jnp.float64, **settings)
+
+
+def soc(name, shape, features, series=EXPANDING, **settings):
+    module = conv(features, series=series, **settings)
+    return Layer(f"soc-{name}", module, shape, series_gain(series.eval_coefficients))
+
+
+def block(name, shape, convolution, pairs):
+    claim = series_gain(convolution.series.eval_coefficients)
+
+    def gain(variables):
+        return claim({room: parts["conv"] for room, parts in variables.items()})
+
+    return Layer(f"block-{name}", Block(convolution, pairs), shape, gain)
+
+
+DOUBLE = {"param_dtype": jnp.float64}
+IMAGE = (3, 2, 6)
+
+LAYERS = [
+    soc("default-series", (4, 4, 3), 3, series=Series()),
+    soc("published", (4, 4, 3), 3, series=PUBLISHED),
+    soc("odd", (5, 5, 3), 3),
+    soc("even", (4, 6, 2), 2),
+    soc("small", (2, 2, 4), 4),
+    soc("pixel", (1, 1, 6), 6),
+    soc("k1", (3, 3, 4), 4, kernel_size=1),
+    soc("k5", (6, 5, 2), 2, kernel_size=5),
+    soc("k5-small", (3, 3, 2), 2, kernel_size=5),
+    soc("grows", (4, 4, 2), 5),
+    soc("shrinks", (4, 4, 5), 2),
+    soc("stride2", (6, 4, 1), 4, stride=2),
+    soc("stride2-grows", (4, 4, 1), 6, stride=2),
+    soc("stride2-shrinks", (4, 4, 2), 3, stride=2, kernel_size=1),
+    soc("stride3", (6, 6, 1), 9, stride=3),
+    Layer("maxmin", MaxMin(), IMAGE, one),
+    Layer("householder", Householder(**DOUBLE), IMAGE, one),
+    Layer("householder2", HouseholderOrder2(**DOUBLE), IMAGE, one),
+    Layer("channel-max-pool", ChannelMaxPool(), IMAGE, one),
+    Layer("projection-pool", ProjectionPool(**DOUBLE), IMAGE, one),
+    Layer(
+        "space-to-depth", Function(lambda x: ops.space_to_depth(x, 2)), (4, 2, 3), one
+    ),
+    Layer("padded-channels", Function(lambda x: ops.with_channels(x, 9)), IMAGE, one),
+    Layer("dropped-channels", Function(lambda x: ops.with_channels(x, 4)), IMAGE, one),
+    block("activation", (4, 4, 4), conv(4, series=EXPANDING), Householder(**DOUBLE)),
+    block(
+        "pooling",
+        (4, 4, 2),
+        conv(8, stride=2, series=EXPANDING),
+        ProjectionPool(**DOUBLE),
+    ),
+]
+
+
+def initialised(module, *args, **settings):
+    """Variables of a module, by a compiled `init`."""
+    return jax.jit(lambda *a: module.init(KEY, *a, **settings))(*args)

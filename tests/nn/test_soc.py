@@ -1,0 +1,344 @@
+"""The convolution as a module: published numbers, state, dtypes, gradients."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from helpers import golden
+from helpers.dense import jacobian, normal, relative_error
+from helpers.registry import (
+    PUBLISHED,
+    conv,
+    initialised,
+    normalized_skew,
+    series_gain,
+)
+from lipjax import ops
+from lipjax.nn import SPECTRAL, Series, SkewOrthogonalConv, refresh_spectral
+
+GOLDEN = [
+    "soc_same_k3",
+    "soc_expand_k3",
+    "soc_shrink_k3",
+    "soc_stride2_k3",
+    "soc_stride2_k1",
+    "soc_k5",
+]
+
+
+def golden_layer(arrays, series):
+    features = arrays["y_eval"].shape[1]
+    size = arrays["param/weight"].shape[-1]
+    return conv(features, kernel_size=size, stride=int(arrays["stride"]), series=series)
+
+
+def forward_errors(arrays, variables=None, series=PUBLISHED):
+    """Relative errors in evaluation and in training."""
+    layer = golden_layer(arrays, series)
+    variables = golden.soc_variables(arrays) if variables is None else variables
+    x = golden.nhwc(arrays["x"])
+    apply = jax.jit(layer.apply, static_argnames="train")
+    return [
+        relative_error(
+            apply(variables, x, train=train), golden.nhwc(arrays[f"y_{name}"])
+        )
+        for name, train in (("eval", False), ("train", True))
+    ]
+
+
+def tied(variables):
+    """Variables with each pair of vectors whose estimate is the published minimum.
+
+    For k = 1 both unfoldings are the same matrix; the two estimates of the golden file
+    tie in float32, and torch splits the gradient of a minimum evenly among ties.
+    """
+    if len(variables["params"]["kernel"]) > 1:
+        return [variables]
+    pairs = variables[SPECTRAL]["kernel"]
+    return [{**variables, SPECTRAL: {"kernel": (pair, pair)}} for pair in pairs]
+
+
+def gradient_errors(arrays, rule, used):
+    """Relative errors of the gradients of input, kernel and bias."""
+    layer = golden_layer(arrays, dataclasses.replace(PUBLISHED, gradient=used))
+
+    @jax.jit
+    def gradients(x, variables, g):
+        def f(x, params):
+            return layer.apply({**variables, "params": params}, x, train=True)
+
+        return jax.vjp(f, x, variables["params"])[1](g)
+
+    x, g = golden.nhwc(arrays["x"]), golden.nhwc(arrays["cotangent"])
+    found = [gradients(x, v, g) for v in tied(golden.soc_variables(arrays))]
+    gx, params = jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *found)
+    return {
+        "x": relative_error(gx, golden.nhwc(arrays[f"gx_{rule}"])),
+        "kernel": relative_error(params["kernel"], golden.hwio(arrays[f"gw_{rule}"])),
+        "bias": relative_error(params["bias"], arrays["gb"]),
+    }
+
+
+@pytest.fixture(params=GOLDEN)
+def arrays(request, shared):
+    return golden.load(shared(f"golden/{request.param}.npz"))
+
+
+def test_golden_forward(arrays):
+    assert max(forward_errors(arrays)) <= golden.FLOAT32
+
+
+def test_golden_skew_kernel(arrays):
+    found = normalized_skew(golden.soc_variables(arrays))
+    expected = golden.hwio(arrays["skew_filter"])
+    assert relative_error(found, expected) <= golden.FLOAT32
+    assert relative_error(-found, expected) > 1
+
+
+@pytest.mark.parametrize("rule", ["exact", "fast"])
+def test_golden_gradients(arrays, rule):
+    assert max(gradient_errors(arrays, rule, rule).values()) <= golden.FLOAT32
+
+
+def mutated(arrays, change):
+    """The golden variables with something wrong in them."""
+    variables = golden.soc_variables(arrays)
+    params, vectors = variables["params"], variables[SPECTRAL]["kernel"]
+    if change == "flipped sign":  # of the skew kernel, not of its scale
+        kernel = np.asarray(ops.transpose_kernel(params["kernel"]))
+        vectors = tuple((-u, v) for u, v in vectors)
+        return {"params": params | {"kernel": kernel}, SPECTRAL: {"kernel": vectors}}
+    if change == "wide unfolding only":
+        u, v = vectors[1]
+        square = tuple(2 * w for w in vectors[0])
+        return {"params": params, SPECTRAL: {"kernel": (square, (u, v))}}
+    return {"params": params | {"bias": -params["bias"]}, SPECTRAL: variables[SPECTRAL]}
+
+
+@pytest.mark.parametrize("change", ["flipped sign", "wide unfolding only", "bias"])
+def test_golden_rejects_wrong_variables(shared, change):
+    arrays = golden.load(shared("golden/soc_same_k3.npz"))
+    errors = forward_errors(arrays, mutated(arrays, change))
+    assert min(errors) > 100 * golden.FLOAT32
+
+
+@pytest.mark.parametrize(("degree", "eval_degree"), [(4, 9), (6, 8), (7, 7)])
+def test_golden_rejects_other_degrees(shared, degree, eval_degree):
+    """In evaluation ||J||^14 / 14! is far below float32's rounding: 10 is like 14."""
+    arrays = golden.load(shared("golden/soc_same_k3.npz"))
+    series = Series(ops.taylor(degree), ops.taylor(eval_degree))
+    assert min(forward_errors(arrays, series=series)) > 2 * golden.FLOAT32
+
+
+@pytest.mark.parametrize(
+    ("rule", "used"), [("exact", "fast"), ("fast", "exact"), ("fast", "low_rank")]
+)
+def test_golden_rejects_other_rules(shared, rule, used):
+    arrays = golden.load(shared("golden/soc_same_k3.npz"))
+    errors = gradient_errors(arrays, rule, used)
+    assert errors["kernel"] > 100 * golden.FLOAT32
+
+
+@pytest.fixture(scope="module")
+def image():
+    return normal(0, 2, 4, 4, 4)
+
+
+@pytest.fixture(scope="module")
+def layer():
+    return conv(4)
+
+
+@pytest.fixture
+def variables(layer, image):
+    return initialised(layer, image)
+
+
+def test_shapes_and_types(layer, variables):
+    params = variables["params"]
+    assert params["kernel"].shape == (3, 3, 4, 4) and params["bias"].shape == (4,)
+    shapes = [[w.shape for w in pair] for pair in variables[SPECTRAL]["kernel"]]
+    assert shapes == [[(12,), (12,)], [(4,), (36,)]]
+
+
+def test_initial_distributions():
+    layer = SkewOrthogonalConv(32)
+    params = initialised(layer, jnp.zeros((1, 4, 4, 32), jnp.float32))["params"]
+    # 9216 normal numbers: the standard deviation is known to 1 / sqrt(2 * 9216).
+    assert np.std(params["kernel"]) == pytest.approx(32**-0.5, rel=5 / 136)
+    assert 0.8 * 32**-0.5 < np.abs(params["bias"]).max() <= 32**-0.5
+
+
+def test_creation_converges(variables):
+    """50 steps bring the estimates to 5% of the norms."""
+    skew = ops.skew_kernel(variables["params"]["kernel"])
+    for matrix, pair in zip(
+        ops.unfoldings(skew), variables[SPECTRAL]["kernel"], strict=True
+    ):
+        estimate = ops.singular_value_estimate(matrix, pair)
+        norm = np.linalg.norm(matrix, 2)
+        assert 0.95 * norm <= estimate <= norm * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_state_stays_where_it_is_not_mutable(layer, variables, image, train):
+    apply = jax.jit(layer.apply, static_argnames=("train", "mutable"))
+    y = apply(variables, image, train=train)
+    again, new = apply(variables, image, train=train, mutable=("batch_stats",))
+    assert not new
+    np.testing.assert_array_equal(y, again)
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_a_mutable_call_takes_one_step_first(layer, variables, image, train):
+    kernel = variables["params"]["kernel"]
+    moved = {"params": {**variables["params"], "kernel": kernel.at[0, 0].multiply(3)}}
+    moved[SPECTRAL] = variables[SPECTRAL]
+    apply = jax.jit(layer.apply, static_argnames=("train", "mutable"))
+    y, new = apply(moved, image, train=train, mutable=(SPECTRAL,))
+    expected = {
+        "kernel": tuple(
+            ops.power_iteration(m, pair, 1)
+            for m, pair in zip(
+                ops.unfoldings(ops.skew_kernel(moved["params"]["kernel"])),
+                variables[SPECTRAL]["kernel"],
+                strict=True,
+            )
+        )
+    }
+    errors = jax.tree.map(relative_error, new[SPECTRAL], expected)
+    assert max(jax.tree.leaves(errors)) <= 1e-14
+    after = apply({**moved, **new}, image, train=train)
+    assert relative_error(y, after) <= 1e-14
+
+
+def test_training_and_evaluation_use_their_own_polynomial(variables, image):
+    series = Series(coefficients=(0.0, 1.0), eval_coefficients=(1.0, 0.0))
+    layer = conv(4, series=series)
+    bias = variables["params"]["bias"]
+    apply = jax.jit(layer.apply, static_argnames="train")
+    evaluated = np.asarray(apply(variables, image)) - np.asarray(bias)
+    np.testing.assert_allclose(evaluated, image, atol=1e-14)
+    trained = np.asarray(apply(variables, image, train=True)) - np.asarray(bias)
+    skew = normalized_skew(variables)
+    expected = ops.same_convolution(image, skew)
+    assert relative_error(trained, expected) <= 1e-13
+
+
+def test_training_polynomial_has_its_gain(layer, variables):
+    dense = jacobian(
+        lambda x: layer.apply(variables, x, train=True), normal(1, 4, 4, 4)
+    )
+    gain = series_gain(layer.series.coefficients)(variables)
+    assert np.linalg.norm(dense, 2) <= gain * (1 + 1e-12)
+
+
+def test_refresh_converges_to_the_norms(variables):
+    params = {"a": {"b": variables["params"]}, "head": {"hidden_kernel": None}}
+    matrix = jnp.asarray(normal(2, 3, 5))
+    params["head"]["hidden_kernel"] = matrix
+    state = {
+        "a": {"b": variables[SPECTRAL]},
+        "head": {"hidden_kernel": ((jnp.ones(3) / 3**0.5, jnp.ones(5) / 5**0.5),)},
+    }
+    refresh = jax.jit(refresh_spectral, static_argnames="steps")
+    new = refresh({"params": params, SPECTRAL: state}, steps=2000)
+    assert jax.tree.structure(new) == jax.tree.structure(state)
+    matrices = ops.unfoldings(ops.skew_kernel(variables["params"]["kernel"]))
+    pairs = new["a"]["b"]["kernel"] + new["head"]["hidden_kernel"]
+    for m, pair in zip((*matrices, matrix), pairs, strict=True):
+        estimate = ops.singular_value_estimate(m, pair)
+        assert estimate == pytest.approx(np.linalg.norm(m, 2), rel=1e-12)
+
+
+def test_gradient_rules(variables, image):
+    """The rule changes the kernel's gradient, and nothing else."""
+
+    @jax.jit
+    def both(variables):
+        results = []
+        for rule in ops.GRADIENTS:
+            layer = conv(4, series=Series(gradient=rule))
+
+            def loss(params, layer=layer):
+                y = layer.apply({**variables, "params": params}, image, train=True)
+                return jnp.sum(y * image)
+
+            results.append(jax.value_and_grad(loss)(variables["params"]))
+        return results
+
+    values, gradients = zip(*both(variables), strict=True)
+    np.testing.assert_allclose(values, values[0], rtol=1e-13)
+    exact, fast, low_rank = (g["kernel"] for g in gradients)
+    assert relative_error(fast, exact) > relative_error(low_rank, exact) > 1e-9
+    for g in gradients:
+        np.testing.assert_allclose(g["bias"], gradients[0]["bias"], rtol=1e-13)
+
+
+def test_gradient_flows_through_the_scale(layer, variables, image):
+    """The layer does not see the kernel's size, so along it the gradient is 0."""
+
+    def loss(params):
+        return jnp.sum(layer.apply({**variables, "params": params}, image) * image)
+
+    kernel = variables["params"]["kernel"]
+    gradient = jax.jit(jax.grad(loss))(variables["params"])["kernel"]
+    along = jnp.sum(gradient * kernel)
+    assert abs(along) <= 1e-3 * jnp.linalg.norm(gradient) * jnp.linalg.norm(kernel)
+
+
+def test_exact_gradient_flows_through_the_scale_exactly(variables, image):
+    layer = conv(4, series=Series(gradient="exact"))
+
+    def loss(params):
+        return jnp.sum(layer.apply({**variables, "params": params}, image) * image)
+
+    kernel = variables["params"]["kernel"]
+    gradient = jax.jit(jax.grad(loss))(variables["params"])["kernel"]
+    along = jnp.sum(gradient * kernel)
+    assert abs(along) <= 1e-12 * jnp.linalg.norm(gradient) * jnp.linalg.norm(kernel)
+
+
+def test_computation_in_bfloat16():
+    layer = SkewOrthogonalConv(4, dtype=jnp.bfloat16)
+    x = jnp.asarray(normal(0, 1, 4, 4, 4), jnp.float32)
+    variables = initialised(layer, x)
+    assert {w.dtype for w in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
+    apply = jax.jit(layer.apply, static_argnames="mutable")
+    y, new = apply(variables, x, mutable=(SPECTRAL,))
+    assert y.dtype == jnp.bfloat16
+    assert {w.dtype for w in jax.tree.leaves(new)} == {jnp.dtype(jnp.float32)}
+    full = jax.jit(SkewOrthogonalConv(4).apply)(variables, x)
+    assert full.dtype == jnp.float32
+    # 8 convolutions with u = 2^-8, errors adding up like a random walk.
+    assert relative_error(np.float64(y), np.float64(full)) <= 8**0.5 * 2**-8 * 2
+    gradient = jax.jit(
+        jax.grad(lambda p: layer.apply({**variables, "params": p}, x).sum())
+    )(variables["params"])
+    assert {w.dtype for w in jax.tree.leaves(gradient)} == {jnp.dtype(jnp.float32)}
+
+
+def test_zero_kernel(layer, variables, image):
+    params = jax.tree.map(jnp.zeros_like, variables["params"])
+
+    def loss(params):
+        return layer.apply({**variables, "params": params}, image).sum()
+
+    y = jax.jit(layer.apply)({**variables, "params": params}, image)
+    np.testing.assert_allclose(y, layer.series.eval_coefficients[0] * image, rtol=1e-12)
+    gradient = jax.jit(jax.grad(loss))(params)
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradient))
+
+
+def test_bad_settings():
+    x = jax.ShapeDtypeStruct((1, 4, 4, 2), jnp.float64)
+    for settings, match in [
+        ({"kernel_size": 2}, "k odd"),
+        ({"stride": 3}, "does not divide"),
+        ({"series": Series(gradient="none")}, "unknown gradient"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            jax.eval_shape(conv(2, **settings).init, jax.random.key(0), x)

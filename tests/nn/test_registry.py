@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.dense import normal, relative_error
-from helpers.registry import LAYERS, initialised
+from helpers.registry import LAYERS, drawn
 from lipjax.nn import SPECTRAL
 
 # Rounding of a Jacobian of at most 150 columns through at most 8 convolutions.
@@ -57,7 +57,7 @@ def trained(layer, variables, steps=4, rate=3.0):
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
 def test_gain_is_as_claimed(layer):
-    variables = initialised(layer.module, jnp.zeros((1, *layer.shape)))
+    variables = drawn(layer.module, jnp.zeros((1, *layer.shape)))
     norms = spectral_norms(layer, variables)
     assert (norms <= layer.gain(variables) * (1 + ROUNDING)).all()
     assert (norms > 0.5).all()  # and does not shrink everything
@@ -73,7 +73,7 @@ def test_gain_is_as_claimed(layer):
 def test_the_property_can_fail():
     """A layer that claims less than its gain is found out."""
     layer = LAYERS[0]
-    variables = initialised(layer.module, jnp.zeros((1, *layer.shape)))
+    variables = drawn(layer.module, jnp.zeros((1, *layer.shape)))
     bias, kernel = variables["params"]["bias"], variables["params"]["kernel"]
     halved = jax.tree.map(lambda v: v / 3, variables[SPECTRAL])  # sigma / 9
     wrong = {"params": {"kernel": kernel, "bias": bias}, SPECTRAL: halved}

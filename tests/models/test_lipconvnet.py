@@ -1,0 +1,283 @@
+"""LipConvNet: its plan, its errors, and that every variant runs."""
+
+import functools
+import itertools
+
+import flax.nnx as nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from helpers import jaxprs
+from helpers.dense import normal, relative_error
+from helpers.registry import drawn, initialised
+from lipjax.models import LipConvNet
+from lipjax.models.lipconvnet import ACTIVATIONS, HEADS, POOLINGS
+from lipjax.nn import SPECTRAL, Series
+from lipjax.ops import chebyshev
+
+QUICK = Series(chebyshev(3, 2.0), chebyshev(3, 2.0))
+TINY = functools.partial(
+    LipConvNet,
+    (4, 4, 1),
+    3,
+    stages=2,
+    width=2,
+    hidden=5,
+    mean=(0.3,),
+    std=(0.4,),
+    series=QUICK,
+    param_dtype=jnp.float64,
+)
+DIGITS = functools.partial(
+    LipConvNet, (8, 8, 1), stages=3, width=8, hidden=16, mean=(0.3,), std=(0.4,)
+)
+
+
+def shapes_of(model, batch=2):
+    """Variables and output as shapes, nothing computed."""
+    x = jax.ShapeDtypeStruct((batch, *model.image_shape), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+    return variables, functools.partial(jax.eval_shape, model.apply, variables, x)
+
+
+def kernels(variables):
+    """Kernel shapes by the name of the block, in order."""
+    return {
+        name: block["conv"]["kernel"].shape
+        for name, block in variables["params"].items()
+        if "conv" in block and "kernel" in block["conv"] and name != "classifier"
+    }
+
+
+def test_plan_of_lipconvnet_5():
+    variables, apply = shapes_of(LipConvNet())
+    assert kernels(variables) == {
+        "initial": (3, 3, 32, 32),
+        "stage1_layer1": (3, 3, 128, 128),
+        "stage2_layer1": (3, 3, 256, 256),
+        "stage3_layer1": (3, 3, 512, 512),
+        "stage4_layer1": (3, 3, 1024, 1024),
+        "stage5_layer1": (1, 1, 2048, 2048),
+    }
+    assert variables["params"]["classifier"]["kernel"].shape == (1024, 10)
+    assert apply().shape == (2, 10)
+    assert apply(method="features").shape == (2, 1024)
+
+
+def test_plan_of_lipconvnet_10():
+    variables, _ = shapes_of(LipConvNet(layers_per_stage=2))
+    expected = {"initial": (3, 3, 32, 32)}
+    for stage, width in enumerate((32, 64, 128, 256), start=1):
+        expected[f"stage{stage}_layer1"] = (3, 3, width, width)
+        expected[f"stage{stage}_layer2"] = (3, 3, 4 * width, 4 * width)
+    expected["stage5_layer1"] = expected["stage5_layer2"] = (1, 1, 2048, 2048)
+    assert kernels(variables) == expected
+    assert variables["params"]["classifier"]["kernel"].shape == (1024, 10)
+
+
+def test_curvature_head_leaves_the_last_pooling_out():
+    model = LipConvNet(head="curvature", pooling="projection", layers_per_stage=2)
+    variables, apply = shapes_of(model)
+    head = variables["params"]["classifier"]
+    assert head["hidden_kernel"].shape == (2048, 4096)
+    assert apply(method="features").shape == (2, 2048)
+    poolings = [n for n, b in variables["params"].items() if "pairs" in b]
+    assert poolings == [f"stage{s}_layer2" for s in range(1, 5)]
+
+
+def test_sides_and_widths():
+    """Side and channels of every block's output: 32 at the start, 1 at the end."""
+    model = LipConvNet()
+    x = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
+    variables, _ = shapes_of(model)
+    _, state = jax.eval_shape(
+        functools.partial(
+            model.apply, capture_intermediates=True, mutable=("intermediates",)
+        ),
+        variables,
+        x,
+    )
+    outputs = [
+        state["intermediates"][name]["__call__"][0].shape[1:]
+        for name in kernels(variables)
+    ]
+    assert outputs == [
+        (32, 32, 32),
+        (16, 16, 64),
+        (8, 8, 128),
+        (4, 4, 256),
+        (2, 2, 512),
+        (1, 1, 1024),
+    ]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_three_stages_for_digits(head):
+    model = DIGITS(head=head)
+    variables, apply = shapes_of(model)
+    assert len(variables["params"]) == 1 + 3 + 1
+    assert apply().shape == (2, 10)
+    assert apply(method="features").shape == (2, 128 if head == "curvature" else 64)
+
+
+def test_images_that_keep_a_side():
+    """2^S need not be the whole side: the head sees what is left of the image."""
+    model = LipConvNet((12, 8, 1), 3, stages=2, width=2, mean=(0.3,), std=(0.4,))
+    _, apply = shapes_of(model)
+    assert apply(method="features").shape == (2, 3 * 2 * 8)
+    assert apply().shape == (2, 3)
+
+
+VARIANTS = [
+    (head, activation, pooling)
+    for (head, activation), pooling in zip(
+        itertools.product(HEADS, ACTIVATIONS), itertools.cycle(POOLINGS), strict=False
+    )
+]
+
+
+@pytest.mark.parametrize(("head", "activation", "pooling"), VARIANTS)
+def test_every_variant_runs(head, activation, pooling):
+    model = TINY(head=head, activation=activation, pooling=pooling)
+    x, labels = jnp.asarray(normal(0, 2, 4, 4, 1)), jnp.array([0, 2])
+    variables = drawn(model, x)
+
+    @jax.jit
+    def run(variables, x):
+        def loss(params, x):
+            (logits, penalty), new = model.apply(
+                {**variables, "params": params},
+                x,
+                labels,
+                method="logits_and_penalty",
+                mutable=[SPECTRAL],
+            )
+            return jnp.sum(logits**2) + penalty, (logits, penalty, new)
+
+        return jax.grad(loss, (0, 1), has_aux=True)(variables["params"], x)
+
+    gradients, (logits, penalty, new) = run(variables, x)
+    assert logits.shape == (2, 3)
+    assert (penalty > 0) == (head == "curvature")
+    for leaf in jax.tree.leaves((gradients, logits, penalty, new)):
+        assert np.isfinite(leaf).all()
+    state = new.get(SPECTRAL, {})
+    assert jax.tree.structure(state) == jax.tree.structure(variables[SPECTRAL])
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_radii(head):
+    model = TINY(head=head)
+    x = jnp.asarray(normal(0, 2, 4, 4, 1))
+    variables = drawn(model, x)
+
+    @jax.jit
+    def run(variables, x):
+        logits = model.apply(variables, x)
+        constants = model.apply(variables, method="pair_constants")
+        y = logits.argmax(1)
+        return y, model.apply(variables, x, y, constants, method="radii")
+
+    y, radii = run(variables, x)
+    assert radii.shape == (2, 3)
+    assert np.isposinf(radii[np.arange(2), y]).all()
+    assert (radii > 0).all()
+
+
+def test_creation():
+    model = TINY()
+    x = jnp.asarray(normal(0, 2, 4, 4, 1))
+    variables = initialised(model, x)
+    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(
+        jnp.shape, drawn(model, x)
+    )
+    assert np.isfinite(jax.jit(model.apply)(variables, x)).all()
+
+
+def test_pixels_are_normalised():
+    """(x - mean) / std, channel by channel, before anything else."""
+    settings = {"stages": 2, "width": 4, "series": QUICK, "param_dtype": jnp.float64}
+    images = functools.partial(LipConvNet, (4, 4, 3), 3, **settings)
+    mean, std = (0.1, 0.2, 0.3), (0.5, 0.25, 2.0)
+    raw = images(mean=(0.0,) * 3, std=(1.0,) * 3)
+    x = normal(0, 2, 4, 4, 3)
+    variables = drawn(raw, x)
+    found = jax.jit(images(mean=mean, std=std).apply)(variables, x)
+    expected = jax.jit(raw.apply)(variables, (x - np.array(mean)) / np.array(std))
+    assert relative_error(found, expected) <= 1e-13
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_computation_in_a_lower_precision(dtype):
+    model = TINY(dtype=dtype, activation="householder", pooling="projection")
+    model = model.clone(param_dtype=jnp.float32)
+    x = jnp.asarray(normal(0, 2, 4, 4, 1), jnp.float32)
+    variables, _ = shapes_of(model)
+    types = {w.dtype for w in jax.tree.leaves(variables)}
+    assert types == {jnp.dtype(jnp.float32)}
+    logits = jax.eval_shape(model.apply, variables, x)
+    assert logits.dtype == dtype
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_no_fft_and_precision_is_stated(head):
+    model = TINY(head=head, activation="householder2", pooling="projection")
+    x, labels = jnp.zeros((2, 4, 4, 1)), jnp.array([0, 2])
+    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+
+    def loss(variables, x):
+        (logits, penalty), _ = model.apply(
+            variables, x, labels, method="logits_and_penalty", mutable=[SPECTRAL]
+        )
+        return logits.sum() + penalty
+
+    for f in (loss, jax.grad(loss, (0, 1))):
+        jaxpr = jax.make_jaxpr(f)(variables, x)
+        assert jaxprs.contractions(jaxpr)
+        assert not jaxprs.imprecise(jaxpr)
+        assert not jaxprs.uses_fft(jaxpr)
+
+
+def test_nnx_bridge():
+    """Through `flax.nnx.bridge.ToNNX`: the same parameters, state and logits."""
+    linen = TINY(head="normalized")
+    x = jnp.asarray(normal(0, 2, 4, 4, 1))
+    model = nnx.bridge.ToNNX(linen, rngs=nnx.Rngs(0))
+    model.lazy_init(x)
+    found = model(x)
+    variables = nnx.bridge.module.nnx_attrs_to_linen_vars(nnx.to_flat_state(model))
+    expected = jax.jit(linen.apply)(variables, x)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"stages": 0}, "stages"),
+        ({"layers_per_stage": 0}, "layers_per_stage"),
+        ({"width": 0}, "width"),
+        ({"num_classes": 0}, "num_classes"),
+        ({"hidden": 0}, "hidden"),
+        ({"stages": 6}, r"stages=6 needs sides that 2\^6 divides, not 32x32"),
+        ({"image_shape": (32, 24, 3)}, "32x24"),
+        ({"width": 33}, "width must be even"),
+        ({"kernel_size": 4}, "kernel_size"),
+        ({"mean": (0.5,)}, "mean and std"),
+        ({"std": (0.5, 0.5)}, "mean and std"),
+        ({"std": (0.5, 0.5, 0.0)}, "std must be positive"),
+        ({"activation": "relu"}, "unknown activation 'relu'"),
+        ({"pooling": "average"}, "unknown pooling 'average'"),
+        ({"head": "linear"}, "unknown head 'linear'"),
+    ],
+)
+def test_bad_settings(settings, match):
+    with pytest.raises(ValueError, match=match):
+        LipConvNet(**settings)
+
+
+def test_images_of_another_shape():
+    model = TINY()
+    with pytest.raises(ValueError, match=r"\(4, 6, 1\) where \(4, 4, 1\)"):
+        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((2, 4, 6, 1)))

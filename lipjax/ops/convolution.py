@@ -8,6 +8,7 @@ from jax import lax
 
 from lipjax.ops.contraction import PRECISION, contract
 
+
 def same_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
     r"""Convolves (correlates) with stride 1 and zero padding.
 

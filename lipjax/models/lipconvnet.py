@@ -112,12 +112,13 @@ class LipConvNet(nn.Module):
         super().__post_init__()
 
     def setup(self) -> None:
-        names = []
         for name, conv, pairs in self._plan():
             setattr(self, name, Block(conv, pairs))
-            names.append(name)
-        self.blocks = tuple(names)
         self.classifier = self._head()
+
+    def block_names(self) -> list[str]:
+        """Names of the trunk's blocks, first to last, as in the parameters."""
+        return [name for name, _, _ in self._plan()]
 
     def features(self, x: jax.Array, train: bool = False) -> jax.Array:
         """What the head sees of images in [0, 1]: [n, h, w, c] -> [n, D]."""
@@ -125,7 +126,7 @@ class LipConvNet(nn.Module):
             raise ValueError(f"images {x.shape[1:]} where {self.image_shape} are due")
         mean, std = (jnp.asarray(v, self.param_dtype) for v in (self.mean, self.std))
         x = (x - mean) / std
-        for name in self.blocks:
+        for name in self.block_names():
             x = getattr(self, name)(x, train)
         return x.reshape(len(x), -1)
 
@@ -139,6 +140,10 @@ class LipConvNet(nn.Module):
     def pair_constants(self) -> jax.Array:
         """What the head's certificate needs of each pair of classes, [C, C]."""
         return self.classifier.pair_constants()
+
+    def pair_estimates(self) -> jax.Array:
+        """A cheap estimate of `pair_constants`, to watch a training run with."""
+        return self.classifier.pair_estimates()
 
     def logits_and_penalty(self, x: jax.Array, labels: jax.Array):
         """Training logits, and the curvature penalty (0 for the linear heads)."""

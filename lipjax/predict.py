@@ -49,8 +49,8 @@ def lipschitz_bound(model: LipConvNet, variables: Any) -> float:
       >>> print(f"{lipschitz_bound(model, variables):.6f}")
       2.000000
     """
-    state = flatten_dict(variables[SPECTRAL])
-    params = flatten_dict(variables["params"])
+    state: Any = flatten_dict(variables[SPECTRAL])
+    params: Any = flatten_dict(variables["params"])
     layers = [path for path in state if np.ndim(params[path]) == 4]
     gains = [
         layer_gain(params[path], state[path], model.series.eval_coefficients)
@@ -104,7 +104,7 @@ def predict_with_radius(
       variables: {"params": ..., "spectral": ...}.
       x: images in [0, 1], of shape [n, height, width, channels].
       labels: of shape [n]; with them, a wrong prediction has radius 0.
-      constants: of `certificate_constants(model, variables)`, computed here if not given; needed to
+      constants: from `certificate_constants`, computed here if not given; needed to
         call this under `jax.jit`.
 
     Returns:

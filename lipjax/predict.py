@@ -46,8 +46,8 @@ def lipschitz_bound(model: LipConvNet, variables: Any) -> float:
     Example:
       >>> model = LipConvNet((8, 8, 1), 3, stages=1, width=2, mean=(0.0,), std=(0.5,))
       >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
-      >>> print(f"{lipschitz_bound(model, variables):.6f}")
-      2.000000
+      >>> print(f"{lipschitz_bound(model, variables):.4f}")
+      2.0000
     """
     state: Any = flatten_dict(variables[SPECTRAL])
     params: Any = flatten_dict(variables["params"])

@@ -80,9 +80,9 @@ class Evaluator:
         variables: Any,
         split: Split,
         constants: Constants,
-        progress: Callable[[int], None] = lambda images: None,
-    ) -> Radii:
-        """Predictions and radii of every image, as NumPy arrays.
+        progress: Callable[[int], object] = lambda images: None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Prediction, radius of the prediction and runner-up of every image.
 
         Args:
           variables: of the model.
@@ -96,12 +96,13 @@ class Evaluator:
             result = self._predict(variables, constants, images)
             parts.append([np.asarray(value)[:count] for value in result])
             progress(count)
-        return Radii(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        prediction, radius, runner_up = map(np.concatenate, zip(*parts, strict=True))
+        return prediction, radius, runner_up
 
     def summary(self, variables: Any, split: Split, constants: Constants) -> Summary:
         """The split's summary at the standard radii."""
-        result = self.radii(variables, split, constants)
-        return summarize(result.prediction, result.radius, split.labels)
+        prediction, radius, _ = self.radii(variables, split, constants)
+        return summarize(prediction, radius, split.labels)
 
 
 def _predict(model, levels, variables, constants, images) -> Radii:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from .errors import UserError
 
@@ -23,10 +23,15 @@ def run(main: Callable[[], None], usage: str) -> None:
 
 
 def _guarded(main: Callable[[], None]) -> None:
+    logging.set_verbosity(logging.ERROR)  # JAX tells which backends are absent
     try:
         main()
     except UserError as error:
         fail(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        fail(f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         sys.exit(130)

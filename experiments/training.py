@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -68,9 +67,9 @@ class Trainer:
         self.model: LipConvNet = in_dtype(build(config, data), config.dtype)
         self.steps_per_epoch = len(data.train) // config.batch_size
         self._optimizer = optimizer(config, self.steps_per_epoch * config.epochs)
-        train = jax.device_put(tuple(data.train.__dict__.values()), self._everywhere)
-        run = jax.jit(self._run, donate_argnums=(0, 1))
-        self._take_steps = functools.partial(_call, run, train)
+        train = (data.train.images, data.train.labels)
+        self._train = jax.device_put(train, self._everywhere)
+        self._jitted = jax.jit(self._run, donate_argnums=(0, 1))
 
     def init(self) -> State:
         """The state before the first step."""
@@ -90,11 +89,31 @@ class Trainer:
 
     def steps(self, state: State, totals: Totals, count: int) -> tuple[State, Totals]:
         """Takes `count` steps in one call; the arguments are used up."""
-        return self._take_steps(state, totals, count)
+        return self._jitted(state, totals, *self._train, jnp.int32(count))
+
+    def memory(self) -> int:
+        """Bytes of temporaries that the compiled step needs on a device."""
+        arguments = jax.eval_shape(lambda: (self.init(), self.zero_totals()))
+        lowered = self._jitted.lower(*arguments, *self._train, jnp.int32(1))
+        analysis: Any = lowered.compile().memory_analysis()
+        return analysis.temp_size_in_bytes
+
+    def shapes(self, state: State) -> dict[str, tuple[int, ...]]:
+        """Shape of every block's and the head's output for one image."""
+        image = jnp.zeros((1, *self.data.image_shape), jnp.float32)
+        _, seen = jax.eval_shape(
+            lambda variables: self.model.apply(
+                variables, image, capture_intermediates=True, mutable="intermediates"
+            ),
+            state.variables,
+        )
+        outputs = seen["intermediates"]
+        names = (*self.model.block_names(), "classifier")
+        return {name: outputs[name]["__call__"][0].shape[1:] for name in names}
 
     def _run(self, state: State, totals: Totals, images, labels, count):
-        def body(_, carry):
-            return self._step(*carry, images, labels)
+        def body(_, carry: tuple[State, Totals]) -> tuple[State, Totals]:
+            return self._step(carry[0], carry[1], images, labels)
 
         return lax.fori_loop(0, count, body, (state, totals))
 
@@ -156,10 +175,6 @@ class Trainer:
         loss = jnp.mean(losses) + self.config.curvature_penalty * penalty
         correct = jnp.sum(jnp.argmax(logits, axis=1) == y)
         return loss, (correct, changed["spectral"])
-
-
-def _call(run, train, state: State, totals: Totals, count: int):
-    return run(state, totals, *train, jnp.int32(count))
 
 
 def _mesh(config: Config, images: int) -> jax.sharding.Mesh:

@@ -76,10 +76,10 @@ def define_flags() -> None:
         text = f"{field.metadata['help']}. Else the preset's."
         if field.metadata["choices"]:
             choices = field.metadata["choices"]
-            flags.DEFINE_enum(field.name, None, choices, text, module_name="__main__")
+            flags.DEFINE_enum(field.name, None, choices, text)
         else:
             kind = kinds[str(field.type).split(" |")[0]]
-            kind(field.name, None, text, module_name="__main__")
+            kind(field.name, None, text)
 
 
 def with_flags(config: Config, values: flags.FlagValues) -> Config:

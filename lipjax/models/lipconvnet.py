@@ -108,7 +108,7 @@ class LipConvNet(nn.Module):
     param_dtype: Any = jnp.float32
 
     def __post_init__(self) -> None:
-        self._check()
+        _check(self)
         super().__post_init__()
 
     def setup(self) -> None:
@@ -198,40 +198,42 @@ class LipConvNet(nn.Module):
             return NormalizedHead(size, self.num_classes, **settings)
         return OrthogonalHead(size, self.num_classes, self.series, **settings)
 
-    def _check(self) -> None:
-        height, width, channels = self.image_shape
-        for sizes in ("stages", "layers_per_stage", "width", "num_classes", "hidden"):
-            if getattr(self, sizes) < 1:
-                raise ValueError(f"{sizes} must be at least 1: {getattr(self, sizes)}")
-        if height % 2**self.stages or width % 2**self.stages:
-            raise ValueError(
-                f"stages={self.stages} needs sides that 2^{self.stages} divides, "
-                f"not {height}x{width}"
-            )
-        if self.width % 2 or self.kernel_size % 2 == 0:
-            raise ValueError(
-                f"width must be even and kernel_size odd: "
-                f"{self.width}, {self.kernel_size}"
-            )
-        if len(self.mean) != channels or len(self.std) != channels:
-            raise ValueError(
-                f"mean and std need {channels} entries, one per channel of the image: "
-                f"{self.mean}, {self.std}"
-            )
-        if min(self.std) <= 0:
-            raise ValueError(f"std must be positive: {self.std}")
-        for field, known in (
-            ("activation", tuple(ACTIVATIONS)),
-            ("pooling", tuple(POOLINGS)),
-            ("head", HEADS),
-        ):
-            if getattr(self, field) not in known:
-                raise ValueError(
-                    f"unknown {field} {getattr(self, field)!r}: choose from {known}"
-                )
-
 
 def _with_dtype(module: type[nn.Module], param_dtype: Any) -> nn.Module:
     fields = module.__dataclass_fields__
     settings = {"param_dtype": param_dtype} if "param_dtype" in fields else {}
     return module(**settings, parent=None)
+
+
+def _check(model: LipConvNet) -> None:
+    """Raises a ValueError that names what does not fit."""
+    height, width, channels = model.image_shape
+    for sizes in ("stages", "layers_per_stage", "width", "num_classes", "hidden"):
+        if getattr(model, sizes) < 1:
+            raise ValueError(f"{sizes} must be at least 1: {getattr(model, sizes)}")
+    if height % 2**model.stages or width % 2**model.stages:
+        raise ValueError(
+            f"stages={model.stages} needs sides that 2^{model.stages} divides, "
+            f"not {height}x{width}"
+        )
+    if model.width % 2 or model.kernel_size % 2 == 0:
+        raise ValueError(
+            f"width must be even and kernel_size odd: "
+            f"{model.width}, {model.kernel_size}"
+        )
+    if len(model.mean) != channels or len(model.std) != channels:
+        raise ValueError(
+            f"mean and std need {channels} entries, one per channel of the image: "
+            f"{model.mean}, {model.std}"
+        )
+    if min(model.std) <= 0:
+        raise ValueError(f"std must be positive: {model.std}")
+    for field, known in (
+        ("activation", tuple(ACTIVATIONS)),
+        ("pooling", tuple(POOLINGS)),
+        ("head", HEADS),
+    ):
+        if getattr(model, field) not in known:
+            raise ValueError(
+                f"unknown {field} {getattr(model, field)!r}: choose from {known}"
+            )

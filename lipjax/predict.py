@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
@@ -81,8 +81,8 @@ def certificate_constants(model: LipConvNet, variables: Any) -> Constants:
     Returns:
       The features' `lipschitz_bound` and the head's constants of each pair of classes.
     """
-    pairs = model.apply(variables, method="pair_constants")
-    return Constants(lipschitz_bound(model, variables), jnp.asarray(pairs))
+    pairs = jax.jit(functools.partial(model.apply, method="pair_constants"))
+    return Constants(lipschitz_bound(model, variables), pairs(variables))
 
 
 def predict_with_radius(
@@ -104,8 +104,8 @@ def predict_with_radius(
       variables: {"params": ..., "spectral": ...}.
       x: images in [0, 1], of shape [n, height, width, channels].
       labels: of shape [n]; with them, a wrong prediction has radius 0.
-      constants: from `certificate_constants`, computed here if not given; needed to
-        call this under `jax.jit`.
+      constants: from `certificate_constants`, computed here if not given: give
+        them to call this more than once, or under `jax.jit`.
 
     Returns:
       `Radii(prediction, radius, runner_up)`, each of shape [n]; radii in l2, in pixels
@@ -129,8 +129,13 @@ def predict_with_radius(
     """
     if constants is None:
         constants = certificate_constants(model, variables)
-    logits = model.apply(variables, x)
-    prediction = jnp.argmax(jnp.asarray(logits), axis=1)
-    in_features = model.apply(variables, x, prediction, constants.pairs, method="radii")
-    in_pixels = jnp.asarray(in_features) / constants.lipschitz
+    return _predict(model, variables, x, labels, constants)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _predict(model, variables, x, labels, constants) -> Radii:
+    prediction, in_features = model.apply(
+        variables, x, constants.pairs, method="predict"
+    )
+    in_pixels = in_features / constants.lipschitz
     return certify.binding_radius(in_pixels, prediction, labels)

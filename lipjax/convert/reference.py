@@ -211,9 +211,9 @@ def _check_entries(state: State, shapes: Shapes) -> None:
 def _convolution(state: State, prefix: str, path: Path) -> dict[Path, Any]:
     kernel = jnp.asarray(state[f"{prefix}.weight"].transpose(2, 3, 1, 0))
     vectors = {n: state[f"{prefix}._{n}"] for n in VECTORS}
-    matrices = ops.unfoldings(ops.skew_kernel(kernel))
+    matrices = map(np.asarray, ops.unfoldings(ops.skew_kernel(kernel)))
     chosen = tuple(
-        min(pairs, key=lambda pair: float(ops.singular_value_estimate(matrix, pair)))
+        min(pairs, key=lambda pair: np.asarray(pair[0]) @ matrix @ np.asarray(pair[1]))
         for matrix, pairs in zip(matrices, our_vectors(vectors), strict=True)
     )
     return {

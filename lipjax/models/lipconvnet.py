@@ -71,8 +71,8 @@ class LipConvNet(nn.Module):
       param_dtype: of the parameters.
 
     Methods: `__call__(x, train=False)` gives logits [n, C] of images [n, h, w, c] in
-    [0, 1]; `features(x, train=False)` what the head sees, [n, D];
-    `radii(x, classes, constants)` signed radii in feature space, [n, C].
+    [0, 1]; `features(x, train=False)` what the head sees, [n, D]; `predict(x,
+    constants)` classes and signed radii in feature space, see `predict_with_radius`.
 
     Raises:
       ValueError: naming the attribute that does not fit.
@@ -133,9 +133,11 @@ class LipConvNet(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         return self.classifier(self.features(x, train), train)
 
-    def radii(self, x: jax.Array, classes: jax.Array, constants: jax.Array):
-        """Signed radii in feature space against every class, [n, C]."""
-        return self.classifier.pair_radii(self.features(x), classes, constants)
+    def predict(self, x: jax.Array, constants: jax.Array):
+        """Predicted classes [n], and their signed radii in feature space [n, C]."""
+        features = self.features(x)
+        classes = jnp.argmax(self.classifier(features), axis=1)
+        return classes, self.classifier.pair_radii(features, classes, constants)
 
     def pair_constants(self) -> jax.Array:
         """What the head's certificate needs of each pair of classes, [C, C]."""

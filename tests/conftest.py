@@ -1,9 +1,39 @@
-"""What every test may use."""
+"""What every test may use, and the settings under which all of them run."""
 
 import os
 import pathlib
 
+# Most of the suite's time is compilation: level 0 halves it, and changes no semantics.
+if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = (
+        os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+    )
+
+import hypothesis
+import jax
 import pytest
+
+from helpers.skips import refuse_skip
+
+hypothesis.settings.register_profile(
+    "lipjax", derandomize=True, deadline=None, max_examples=20, database=None
+)
+hypothesis.settings.load_profile("lipjax")
+
+
+@pytest.fixture(autouse=True)
+def strict():
+    """Double precision, and no silent promotion of ranks or dtypes.
+
+    A context, not a global setting: the doctests of `lipjax`, which may run in the same
+    process, see JAX as a user does. A directory of tests may override this fixture.
+    """
+    with (
+        jax.enable_x64(True),
+        jax.numpy_rank_promotion("raise"),
+        jax.numpy_dtype_promotion("strict"),
+    ):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +48,15 @@ def shared():
         return root / name
 
     return find
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    return refuse_skip(report)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    report = yield
+    return refuse_skip(report)

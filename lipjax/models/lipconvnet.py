@@ -124,7 +124,10 @@ class LipConvNet(nn.Module):
         """What the head sees of images in [0, 1]: [n, h, w, c] -> [n, D]."""
         if x.shape[1:] != self.image_shape:
             raise ValueError(f"images {x.shape[1:]} where {self.image_shape} are due")
-        mean, std = (jnp.asarray(v, self.param_dtype) for v in (self.mean, self.std))
+        mean, std = (
+            jnp.asarray(v, self.param_dtype).reshape(1, 1, 1, -1)
+            for v in (self.mean, self.std)
+        )
         x = (x - mean) / std
         for name in self.block_names():
             x = getattr(self, name)(x, train)

@@ -103,14 +103,14 @@ class NormalizedHead(nn.Module):
 
     def _directions(self) -> jax.Array:
         """Rows w_y / ||w_y||, as columns [D, C]."""
-        norms = jnp.linalg.norm(self.kernel, axis=0)
+        norms = jnp.linalg.norm(self.kernel, axis=0, keepdims=True)
         return self.kernel / jnp.where(norms > 0, norms, 1)
 
     def __call__(self, features: jax.Array, train: bool = False) -> jax.Array:
         features, directions, bias = dtypes.promote_dtype(
             features, self._directions(), self.bias, dtype=self.dtype
         )
-        return ops.contract("nd,dc->nc", features, directions) + bias
+        return ops.contract("nd,dc->nc", features, directions) + bias[None]
 
     def pair_constants(self) -> jax.Array:
         directions = self._directions()

@@ -116,6 +116,7 @@ class SkewOrthogonalConv(nn.Module):
         skew = self._normalized(ops.skew_kernel(kernel))
         x, skew, bias = dtypes.promote_dtype(x, skew, bias, dtype=self.dtype)
         y = self.series.apply(ops.with_channels(x, channels), skew, train)
+        bias = jnp.expand_dims(bias, tuple(range(y.ndim - 1)))
         return ops.with_channels(y, self.features) + bias
 
     def _normalized(self, skew: jax.Array) -> jax.Array:

@@ -28,7 +28,8 @@ class CurvatureWeights(NamedTuple):
 def curvature_logits(weights: CurvatureWeights, features: jax.Array) -> jax.Array:
     """Logits h(z) of shape [n, C] at features of shape [n, D]."""
     hidden = jax.nn.softplus(_preactivation(weights, features))
-    return contract("nh,hc->nc", hidden, weights.output_kernel) + weights.output_bias
+    logits = contract("nh,hc->nc", hidden, weights.output_kernel)
+    return logits + weights.output_bias[None]
 
 
 def curvature_jacobian(weights: CurvatureWeights, features: jax.Array) -> jax.Array:
@@ -146,4 +147,5 @@ def _of_pairs(
 
 
 def _preactivation(weights: CurvatureWeights, features: jax.Array) -> jax.Array:
-    return contract("nd,dh->nh", features, weights.hidden_kernel) + weights.hidden_bias
+    product = contract("nd,dh->nh", features, weights.hidden_kernel)
+    return product + weights.hidden_bias[None]

@@ -41,8 +41,9 @@ def skew_exponential(
       Taylor degree 5: about 0.6% at ||J|| = 0.5, 3% at 1, 9% at 2. Reverse only.
     - ``"low_rank"``: the best approximation of rank `rank` of the Hankel matrix
       a_{i+j+1} bound^{i+j}: `rank` weight gradients and saved activations. For rank 2
-      and Taylor degree 5: about 1e-5 at ||J|| = 0.5, 1e-4 at 1, 6e-3 at 2 with
-      `bound` = ||J||. Reverse only.
+      and Taylor degree 5: about 1e-5 at ||J|| = 0.5 and 1e-4 at 1 with `bound` =
+      ||J||, 1.2e-2 at 2 with `bound` = 2 and 7e-3 with `bound` = 1.2 (most eigenvalues
+      lie well below the norm). Reverse only.
 
     The input's gradient, p(-J) g, is exact under every rule provided that the kernel
     is skew.

@@ -127,7 +127,11 @@ def unfolding_bound(kernel: np.ndarray | jax.Array) -> float:
     kernel = np.asarray(kernel, np.float64)
     if not np.isfinite(kernel).all():
         raise ValueError("the kernel has an entry that is not finite")
-    return kernel.shape[0] * min(map(_spectral_norm_bound, unfoldings(kernel)))
+    # Scaled by a power of two, exactly, so that squares neither under- nor overflow.
+    exponent = int(np.frexp(np.abs(kernel).max(initial=0))[1])
+    scaled = np.ldexp(kernel, -exponent)
+    bound = kernel.shape[0] * min(map(_spectral_norm_bound, unfoldings(scaled)))
+    return float(np.ldexp(bound, exponent))
 
 
 def _spectral_norm_bound(matrix: np.ndarray) -> float:

@@ -16,6 +16,8 @@ from scipy import special
 
 Coefficients = tuple[float, ...]
 
+_ZERO = Fraction(0)
+
 
 def taylor(degree: int) -> Coefficients:
     r"""Coefficients 1/k! of the Taylor polynomial of exp.
@@ -124,7 +126,9 @@ def polynomial_loss(coefficients: Coefficients, bound: float) -> float:
       0.0061
     """
     negated = tuple(-q for q in _squared_modulus(coefficients))
-    least = max(Fraction(0), -_greatest(negated, _square(bound)))
+    # The root of 1e-32, the error where |p| has a zero, is far below 1e-15.
+    greatest = _greatest(negated, _square(bound), Fraction(1, 10**32))
+    least = max(_ZERO, -greatest)
     return 1.0 - math.sqrt(least)
 
 
@@ -159,16 +163,17 @@ def _squared_modulus(coefficients: Coefficients) -> tuple[Fraction, ...]:
     return tuple(result)
 
 
-def _greatest(polynomial: tuple[Fraction, ...], end: Fraction) -> Fraction:
-    """Upper bound on a polynomial over [0, end], above its maximum by 1e-16 at most."""
+def _greatest(
+    polynomial: tuple[Fraction, ...], end: Fraction, absolute: Fraction = _ZERO
+) -> Fraction:
+    """Upper bound on a polynomial over [0, end], by 1e-16 relative or `absolute`."""
     pieces = [_bernstein(polynomial, end)]
     found = max(pieces[0][0], pieces[0][-1])
-    tolerance = Fraction(1, 10**16)
     proven = found
     while pieces:
         piece = pieces.pop()
         top = max(piece)
-        if top <= found + tolerance:
+        if top <= found + max(found / 10**16, absolute):
             proven = max(proven, top)
             continue
         left, right = _halves(piece)
@@ -204,8 +209,14 @@ def _halves(piece: list[Fraction]) -> tuple[list[Fraction], list[Fraction]]:
 
 
 def _root_up(value: Fraction) -> float:
-    """The smallest float found whose square is at least `value`."""
-    root = math.sqrt(value)
-    while Fraction(root) ** 2 < value:
+    """A float whose square is at least `value`, the smallest but for subnormals."""
+    if value == 0:
+        return 0.0
+    # By a power of 4 into the range where a square root is accurate.
+    shift = (value.numerator.bit_length() - value.denominator.bit_length()) // 2
+    scaled = value / Fraction(4) ** shift
+    root = math.sqrt(scaled)
+    while Fraction(root) ** 2 < scaled:
         root = math.nextafter(root, math.inf)
-    return root
+    result = math.ldexp(root, shift)
+    return result if Fraction(result) ** 2 >= value else math.nextafter(result, 1.0)

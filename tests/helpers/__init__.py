@@ -1,0 +1,1 @@
+"""Shared by tests: dense matrices, golden files, jaxprs, a registry of layers."""

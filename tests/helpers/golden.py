@@ -1,0 +1,77 @@
+"""Golden files: what the published PyTorch code computes, in our layout."""
+
+import numpy as np
+
+from lipjax import ops
+
+# The published numbers are float32: u = 6e-8. An evaluation is at most 14 convolutions
+# of dot products of at most 150 terms; rounding errors add up like a random walk, to
+# about sqrt(14 * 150) u = 3e-6 of the norm. The factor 4 leaves room for the scale,
+# whose vectors are stored in float32 too.
+FLOAT32 = 1.2e-5
+
+
+def load(path):
+    """All arrays of a file, floating-point ones in float64."""
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    return {
+        name: a.astype(np.float64) if a.dtype == np.float32 else a
+        for name, a in arrays.items()
+    }
+
+
+def nhwc(x):
+    return np.moveaxis(x, 1, -1)
+
+
+def hwio(kernel):
+    return kernel.transpose(2, 3, 1, 0)
+
+
+def singular_vectors(arrays, prefix):
+    """The four published pairs, as (left, right) of the unfolding in `MATRIX`.
+
+    Pairs 2 and 4 belong to the transposed unfoldings, which skewness turns into ours:
+    A[o, i, r, s] = -A[i, o, -r, -s].
+    """
+    u1, u2, u3, u4 = (arrays[f"{prefix}_u{n}"] for n in (1, 2, 3, 4))
+    v1, v2, v3, v4 = (arrays[f"{prefix}_v{n}"] for n in (1, 2, 3, 4))
+    pairs = (
+        (v1[:, 0, :, 0], u1[0, :, 0, :]),
+        (-u2[0, :, ::-1, 0], v2[:, 0, 0, ::-1]),
+        (v3, u3[0]),
+        (v4, -u4[:, 0, ::-1, ::-1]),
+    )
+    return [(np.ravel(left), np.ravel(right)) for left, right in pairs]
+
+
+MATRIX = (0, 0, 1, 1)  # which of our two unfoldings a published pair belongs to
+
+
+def estimates(arrays, prefix):
+    """The four published estimates, from the stored vectors."""
+    matrices = ops.unfoldings(skew(arrays, prefix))
+    pairs = singular_vectors(arrays, prefix)
+    return [u @ matrices[m] @ v for m, (u, v) in zip(MATRIX, pairs, strict=True)]
+
+
+def skew(arrays, prefix):
+    """The skew kernel before division by its scale."""
+    return np.asarray(ops.skew_kernel(hwio(arrays[f"{prefix}weight"])))
+
+
+def soc_variables(arrays, prefix="param/"):
+    """Variables of our layer: of two published pairs, the one that estimates less."""
+    pairs, found = singular_vectors(arrays, prefix), estimates(arrays, prefix)
+    vectors = tuple(
+        min(zip(found[n : n + 2], pairs[n : n + 2], strict=True), key=lambda p: p[0])[1]
+        for n in (0, 2)
+    )
+    return {
+        "params": {
+            "kernel": hwio(arrays[f"{prefix}weight"]),
+            "bias": arrays[f"{prefix}bias"],
+        },
+        "spectral": {"kernel": vectors},
+    }

@@ -77,7 +77,7 @@ def main() -> None:
     folder = Run.open(Path(FLAGS.run))
     config = folder.config
     data = load(config.data, data_dir=config.data_dir, validation=config.validation)
-    _, state = folder.restore(FLAGS.checkpoint, Trainer(config, data).init())
+    _, state = folder.restore(FLAGS.checkpoint, Trainer(config, data).like())
     certify(folder, state, data)
 
 

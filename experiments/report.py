@@ -117,12 +117,13 @@ def draw_radii(path: Path, certified: np.ndarray, title: str) -> None:
     right = np.sort(certified[certified >= 0])
     share = np.arange(len(right), 0, -1) / len(certified)
     axes.step([0, *right], 100 * np.array([*share, 0]), where="post")
+    limit = 1.05 * max(0.5, float(np.max(right, initial=0)))
     for radius, name in zip(STANDARD_RADII, RADIUS_NAMES, strict=True):
-        axes.axvline(radius, color="0.85", zorder=0)
-        axes.text(radius, 101, name, fontsize="x-small", ha="center")
+        if radius < limit:
+            axes.axvline(radius, color="0.85", zorder=0)
+            axes.text(radius, 101, name, fontsize="x-small", ha="center")
     axes.set(xlabel="l2 radius, pixels in [0, 1]", ylabel="% correct and certified")
-    limit = max(0.5, float(np.max(right, initial=0)))
-    axes.set(xlim=(0, 1.05 * limit), ylim=(0, 100))
+    axes.set(xlim=(0, limit), ylim=(0, 100))
     axes.set_title(title, fontsize="small", pad=14)
     _save(path, figure)
 

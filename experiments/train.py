@@ -73,17 +73,17 @@ def _settings() -> Config:
 
 def _start(trainer: Trainer) -> tuple[Run, int, State]:
     """The run's folder, the epochs it has done, and its state."""
-    state = trainer.init()
     if FLAGS.resume:
         folder = Run.open(Path(FLAGS.resume))
         if folder.epochs("last"):
-            epoch, state = folder.restore("last", state)
+            epoch, state = folder.restore("last", trainer.like())
             folder.rows = folder.rows[:epoch]
             return folder, epoch, state
         folder.rows = []
-        return folder, 0, state
+        return folder, 0, trainer.init()
+    state = trainer.init()
     if FLAGS.init_from:
-        _, source = Run.open(Path(FLAGS.init_from)).restore("last", state)
+        _, source = Run.open(Path(FLAGS.init_from)).restore("last", trainer.like())
         state = state._replace(params=source.params, spectral=source.spectral)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     name = trainer.config.data.split(":")[0]
@@ -172,7 +172,7 @@ def _title(trainer: Trainer) -> str:
 def _describe(trainer: Trainer) -> None:
     """Prints shapes, parameters and memory without training."""
     print(_title(trainer))
-    state = jax.eval_shape(trainer.init)
+    state = trainer.like()
     for name, shape in trainer.shapes(state).items():
         parameters = state.params[name]
         count = sum(leaf.size for leaf in jax.tree.leaves(parameters))

@@ -20,6 +20,7 @@ from .errors import UserError
 from .models import build, in_dtype
 
 REFRESH_STEPS = 50
+_COMPILE_FAST = {"xla_backend_optimization_level": 0}  # for what runs once
 
 
 class State(NamedTuple):
@@ -69,15 +70,24 @@ class Trainer:
         self._optimizer = optimizer(config, self.steps_per_epoch * config.epochs)
         train = (data.train.images, data.train.labels)
         self._train = jax.device_put(train, self._everywhere)
+        self._first = jax.jit(self._initial, compiler_options=_COMPILE_FAST)
         self._jitted = jax.jit(self._run, donate_argnums=(0, 1))
 
     def init(self) -> State:
         """The state before the first step."""
+        return self.place(self._first(jax.random.key(self.config.seed)))
+
+    def like(self) -> State:
+        """Shapes, dtypes and places of a state, without its numbers."""
+        state = jax.eval_shape(self._first, jax.random.key(0))
+        return jax.tree.map(lambda leaf: leaf.update(sharding=self._everywhere), state)
+
+    def _initial(self, key: jax.Array) -> State:
         image = jnp.zeros((1, *self.data.image_shape), jnp.float32)
-        variables = jax.jit(self.model.init)(jax.random.key(self.config.seed), image)
+        variables = self.model.init(key, image)
         params, spectral = variables["params"], variables["spectral"]
         zero = jnp.zeros((), jnp.int32)
-        return self.place(State(zero, params, spectral, self._optimizer.init(params)))
+        return State(zero, params, spectral, self._optimizer.init(params))
 
     def zero_totals(self) -> Totals:
         """Sums over no images."""
@@ -93,8 +103,8 @@ class Trainer:
 
     def memory(self) -> int:
         """Bytes of temporaries that the compiled step needs on a device."""
-        arguments = jax.eval_shape(lambda: (self.init(), self.zero_totals()))
-        lowered = self._jitted.lower(*arguments, *self._train, jnp.int32(1))
+        arguments = (self.like(), self.zero_totals(), *self._train, jnp.int32(1))
+        lowered = self._jitted.lower(*arguments)
         analysis: Any = lowered.compile().memory_analysis()
         return analysis.temp_size_in_bytes
 

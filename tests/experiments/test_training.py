@@ -55,7 +55,7 @@ def test_a_resumed_run_continues_bit_for_bit(trainer, straight, tmp_path):
     run = Run.create(tmp_path / "run", TINY, trainer.model)
     first, _ = _epochs(trainer, trainer.init(), 1, trainer.steps_per_epoch)
     run.save("last", 1, first)
-    epoch, restored = Run.open(tmp_path / "run").restore("last", trainer.init())
+    epoch, restored = Run.open(tmp_path / "run").restore("last", trainer.like())
     assert epoch == 1
     second, _ = _epochs(trainer, restored, 1, trainer.steps_per_epoch)
     chex.assert_trees_all_equal(second, straight[0])
@@ -74,7 +74,7 @@ def test_a_failed_save_keeps_the_old_checkpoint(trainer, tmp_path, monkeypatch):
         patch.setattr(ocp.StandardCheckpointer, "save", full)
         with pytest.raises(UserError, match="No space left.*epoch 1 is kept"):
             run.save("last", 2, trainer.init())
-    assert run.restore("last", trainer.init())[0] == 1
+    assert run.restore("last", trainer.like())[0] == 1
     run.save("last", 2, trainer.init())
     assert run.epochs("last") == [2]
 
@@ -84,7 +84,7 @@ def test_a_foreign_checkpoint_is_refused(trainer, digits, tmp_path):
     run.save("last", 1, trainer.init())
     other = Trainer(dataclasses.replace(TINY, width=4), digits)
     with pytest.raises(UserError, match="damaged or of another network"):
-        run.restore("last", other.init())
+        run.restore("last", other.like())
 
 
 def test_training_lowers_the_loss(trainer, straight):
@@ -103,7 +103,8 @@ def test_scales_are_refreshed_in_the_middle_of_an_epoch(trainer):
     middle = trainer.steps_per_epoch // 2
     before, _ = trainer.steps(jax.tree.map(jnp.copy, state), trainer.zero_totals(), 1)
     after, _ = trainer.steps(state, trainer.zero_totals(), middle + 1)
-    assert _error(before) > 1e-2 > _error(after)
+    # one step leaves about a percent here; 50 converge
+    assert _error(before) > 1e-3 > _error(after), (_error(before), _error(after))
 
 
 def _error(state):

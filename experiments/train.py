@@ -81,14 +81,17 @@ def _start(trainer: Trainer) -> tuple[Run, int, State]:
             return folder, epoch, state
         folder.rows = []
         return folder, 0, trainer.init()
-    state = trainer.init()
+    source = None
     if FLAGS.init_from:
         _, source = Run.open(Path(FLAGS.init_from)).restore("last", trainer.like())
-        state = state._replace(params=source.params, spectral=source.spectral)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     name = trainer.config.data.split(":")[0]
     path = Path(FLAGS.run or f"runs/{name}-{stamp}")
-    return Run.create(path, trainer.config, trainer.model.clone(dtype=None)), 0, state
+    folder = Run.create(path, trainer.config, trainer.model.clone(dtype=None))
+    state = trainer.init()
+    if source:
+        state = state._replace(params=source.params, spectral=source.spectral)
+    return folder, 0, state
 
 
 def _train(folder: Run, trainer: Trainer, epoch: int, state: State) -> State:

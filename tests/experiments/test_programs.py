@@ -81,15 +81,20 @@ def finished(pictures, tmp_path_factory):
     return run, result.stdout
 
 
+def _json_lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 def test_a_run_leaves_what_it_promises(finished):
     run, printed = finished
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").open()]
+    rows = _json_lines(run / "metrics.jsonl")
     assert [row["epoch"] for row in rows] == [1, 2]
     header, *table = (run / "metrics.csv").read_text().splitlines()
     assert header.split(",") == list(rows[0]) and len(table) == 2
     for name in ("training.png", "radii.png"):
-        assert Image.open(run / name).size[0] > 300
-    certificates = [json.loads(line) for line in (run / "certificates.jsonl").open()]
+        with Image.open(run / name) as picture:
+            assert picture.size[0] > 300
+    certificates = _json_lines(run / "certificates.jsonl")
     assert [c["index"] for c in certificates] == list(range(10))
     for c in certificates:
         assert c["runner_up"] != c["prediction"]
@@ -109,6 +114,26 @@ def test_certify_repeats_the_end_of_the_run(finished):
     result = program("certify", f"--run={run}")
     assert result.returncode == 0, result.stderr
     assert (run / "certificates.jsonl").read_bytes() == before
+
+
+def test_two_devices_train_as_one(finished, pictures, tmp_path):
+    run, _ = finished
+    flags = os.environ.get("XLA_FLAGS", "")
+    result = program(
+        "train",
+        f"--data=folder:{pictures}",
+        f"--run={tmp_path / 'run'}",
+        *("--epochs=2", "--batch_size=8", "--width=2", "--depth=2", "--validation=4"),
+        XLA_FLAGS=f"{flags} --xla_force_host_platform_device_count=2",
+    )
+    assert result.returncode == 0, result.stderr
+    assert "2 x cpu" in result.stdout
+    one, two = (
+        [row["loss"] for row in _json_lines(path / "metrics.jsonl")]
+        for path in (run, tmp_path / "run")
+    )
+    # float32 sums in another order, through 4 steps
+    assert two == pytest.approx(one, rel=1e-5, abs=2e-6)
 
 
 def test_a_damaged_checkpoint_is_one_line(finished, tmp_path):

@@ -53,20 +53,19 @@ def pair_curvatures(weights: CurvatureWeights) -> jax.Array:
 
 
 def global_curvatures(weights: CurvatureWeights) -> jax.Array:
-    r"""The coarser curvature of every pair, for comparison.
+    r"""The coarser, published curvature m of every pair, for comparison.
 
-    .. math:: \tfrac14 \sigma_1(W_1)^2 \max_h \max(-d_h, 0) \le
-              \tfrac14 \sigma_1(W_1)^2 \max_h |d_h|
+    .. math:: m \le \tfrac14 \sigma_1(W_1)^2 \max_h \max(-d_h, 0)
 
     Args:
       weights: a head with C classes.
 
     Returns:
-      The right-hand side, of shape [C, C].
+      The right-hand side, of shape [C, C]: row y, column t belongs to h_y - h_t.
     """
     norm = jnp.linalg.norm(weights.hidden_kernel, ord=2)
     columns = weights.output_kernel.T
-    largest = jnp.max(jnp.abs(columns[:, None] - columns[None]), axis=-1)
+    largest = jnp.max(jax.nn.relu(columns[None] - columns[:, None]), axis=-1)
     return SOFTPLUS_CURVATURE * norm**2 * largest
 
 
@@ -115,7 +114,7 @@ def curvature_radii(
 
 
 def _largest_eigenvalue(hidden_kernel: jax.Array, scale: jax.Array) -> jax.Array:
-    scaled = hidden_kernel * jnp.sqrt(scale)
+    scaled = hidden_kernel * jnp.sqrt(scale)[None]
     features, hidden = scaled.shape
     subscripts = "dh,eh->de" if features <= hidden else "dh,dk->hk"
     gram = contract(subscripts, scaled, scaled)

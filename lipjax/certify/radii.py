@@ -67,7 +67,7 @@ def linear_radii(
 
 def without_own_class(radii: jax.Array, classes: jax.Array) -> jax.Array:
     """Radii of shape [n, C] with infinity in the column of the image's own class."""
-    own = jnp.arange(radii.shape[1])[None] == classes[:, None]
+    own = jnp.arange(radii.shape[1], dtype=classes.dtype)[None] == classes[:, None]
     return jnp.where(own, jnp.inf, radii)
 
 

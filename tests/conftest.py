@@ -36,7 +36,7 @@ def strict():
         yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared():
     """Path of a file beside the project, or the test is skipped."""
     default = pathlib.Path(__file__).parents[1] / ".." / "shared"

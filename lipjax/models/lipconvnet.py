@@ -71,8 +71,8 @@ class LipConvNet(nn.Module):
       param_dtype: of the parameters.
 
     Methods: `__call__(x, train=False)` gives logits [n, C] of images [n, h, w, c] in
-    [0, 1]; `features(x, train=False)` what the head sees, [n, D];
-    `radii(x, classes, constants)` signed radii in feature space, [n, C].
+    [0, 1]; `features(x, train=False)` what the head sees, [n, D]; `predict(x,
+    constants)` classes and signed radii in feature space, see `predict_with_radius`.
 
     Raises:
       ValueError: naming the attribute that does not fit.
@@ -108,16 +108,17 @@ class LipConvNet(nn.Module):
     param_dtype: Any = jnp.float32
 
     def __post_init__(self) -> None:
-        self._check()
+        _check(self)
         super().__post_init__()
 
     def setup(self) -> None:
-        names = []
         for name, conv, pairs in self._plan():
             setattr(self, name, Block(conv, pairs))
-            names.append(name)
-        self.blocks = tuple(names)
         self.classifier = self._head()
+
+    def block_names(self) -> list[str]:
+        """Names of the trunk's blocks, first to last, as in the parameters."""
+        return [name for name, _, _ in self._plan()]
 
     def features(self, x: jax.Array, train: bool = False) -> jax.Array:
         """What the head sees of images in [0, 1]: [n, h, w, c] -> [n, D]."""
@@ -128,20 +129,26 @@ class LipConvNet(nn.Module):
             for v in (self.mean, self.std)
         )
         x = (x - mean) / std
-        for name in self.blocks:
+        for name in self.block_names():
             x = getattr(self, name)(x, train)
         return x.reshape(len(x), -1)
 
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         return self.classifier(self.features(x, train), train)
 
-    def radii(self, x: jax.Array, classes: jax.Array, constants: jax.Array):
-        """Signed radii in feature space against every class, [n, C]."""
-        return self.classifier.pair_radii(self.features(x), classes, constants)
+    def predict(self, x: jax.Array, constants: jax.Array):
+        """Predicted classes [n], and their signed radii in feature space [n, C]."""
+        features = self.features(x)
+        classes = jnp.argmax(self.classifier(features), axis=1)
+        return classes, self.classifier.pair_radii(features, classes, constants)
 
     def pair_constants(self) -> jax.Array:
         """What the head's certificate needs of each pair of classes, [C, C]."""
         return self.classifier.pair_constants()
+
+    def pair_estimates(self) -> jax.Array:
+        """A cheap estimate of `pair_constants`, to watch a training run with."""
+        return self.classifier.pair_estimates()
 
     def logits_and_penalty(self, x: jax.Array, labels: jax.Array):
         """Training logits, and the curvature penalty (0 for the linear heads)."""
@@ -196,40 +203,42 @@ class LipConvNet(nn.Module):
             return NormalizedHead(size, self.num_classes, **settings)
         return OrthogonalHead(size, self.num_classes, self.series, **settings)
 
-    def _check(self) -> None:
-        height, width, channels = self.image_shape
-        for sizes in ("stages", "layers_per_stage", "width", "num_classes", "hidden"):
-            if getattr(self, sizes) < 1:
-                raise ValueError(f"{sizes} must be at least 1: {getattr(self, sizes)}")
-        if height % 2**self.stages or width % 2**self.stages:
-            raise ValueError(
-                f"stages={self.stages} needs sides that 2^{self.stages} divides, "
-                f"not {height}x{width}"
-            )
-        if self.width % 2 or self.kernel_size % 2 == 0:
-            raise ValueError(
-                f"width must be even and kernel_size odd: "
-                f"{self.width}, {self.kernel_size}"
-            )
-        if len(self.mean) != channels or len(self.std) != channels:
-            raise ValueError(
-                f"mean and std need {channels} entries, one per channel of the image: "
-                f"{self.mean}, {self.std}"
-            )
-        if min(self.std) <= 0:
-            raise ValueError(f"std must be positive: {self.std}")
-        for field, known in (
-            ("activation", tuple(ACTIVATIONS)),
-            ("pooling", tuple(POOLINGS)),
-            ("head", HEADS),
-        ):
-            if getattr(self, field) not in known:
-                raise ValueError(
-                    f"unknown {field} {getattr(self, field)!r}: choose from {known}"
-                )
-
 
 def _with_dtype(module: type[nn.Module], param_dtype: Any) -> nn.Module:
     fields = module.__dataclass_fields__
     settings = {"param_dtype": param_dtype} if "param_dtype" in fields else {}
     return module(**settings, parent=None)
+
+
+def _check(model: LipConvNet) -> None:
+    """Raises a ValueError that names what does not fit."""
+    height, width, channels = model.image_shape
+    for sizes in ("stages", "layers_per_stage", "width", "num_classes", "hidden"):
+        if getattr(model, sizes) < 1:
+            raise ValueError(f"{sizes} must be at least 1: {getattr(model, sizes)}")
+    if height % 2**model.stages or width % 2**model.stages:
+        raise ValueError(
+            f"stages={model.stages} needs sides that 2^{model.stages} divides, "
+            f"not {height}x{width}"
+        )
+    if model.width % 2 or model.kernel_size % 2 == 0:
+        raise ValueError(
+            f"width must be even and kernel_size odd: "
+            f"{model.width}, {model.kernel_size}"
+        )
+    if len(model.mean) != channels or len(model.std) != channels:
+        raise ValueError(
+            f"mean and std need {channels} entries, one per channel of the image: "
+            f"{model.mean}, {model.std}"
+        )
+    if min(model.std) <= 0:
+        raise ValueError(f"std must be positive: {model.std}")
+    for field, known in (
+        ("activation", tuple(ACTIVATIONS)),
+        ("pooling", tuple(POOLINGS)),
+        ("head", HEADS),
+    ):
+        if getattr(model, field) not in known:
+            raise ValueError(
+                f"unknown {field} {getattr(model, field)!r}: choose from {known}"
+            )

@@ -4,6 +4,7 @@ Every head has the same three methods: `__call__(features) -> logits`,
 `pair_constants() -> [C, C]`, what its certificate needs to know of each pair of classes
 (computed once per model), and `pair_radii(features, classes, constants) -> [n, C]`, the
 signed radius in feature space against every class, infinite for the class itself.
+`pair_estimates` is a cheap estimate of `pair_constants`, to watch a training run with.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ class OrthogonalHead(nn.Module):
         same = jnp.eye(self.num_classes, dtype=self.param_dtype)
         return jnp.sqrt(2 * (1 - same))
 
+    pair_estimates = pair_constants
+
     def pair_radii(self, features, classes, constants) -> jax.Array:
         return certify.linear_radii(self(features), classes, constants)
 
@@ -113,6 +116,8 @@ class NormalizedHead(nn.Module):
         directions = self._directions()
         apart = directions[:, :, None] - directions[:, None, :]
         return jnp.linalg.norm(apart, axis=0)
+
+    pair_estimates = pair_constants
 
     def pair_radii(self, features, classes, constants) -> jax.Array:
         return certify.linear_radii(self(features), classes, constants)
@@ -177,6 +182,10 @@ class CurvatureHead(nn.Module):
 
     def pair_constants(self) -> jax.Array:
         return certify.pair_curvatures(self.weights)
+
+    def pair_estimates(self) -> jax.Array:
+        ((start, _),) = self.vectors.value
+        return ops.pair_curvature_estimates(self.weights, start, steps=20)
 
     def pair_radii(self, features, classes, constants) -> jax.Array:
         features = features.astype(self.param_dtype)

@@ -13,6 +13,7 @@ from lipjax.ops.curvature import curvature_estimates as curvature_estimates
 from lipjax.ops.curvature import curvature_jacobian as curvature_jacobian
 from lipjax.ops.curvature import curvature_logits as curvature_logits
 from lipjax.ops.curvature import curvature_penalty as curvature_penalty
+from lipjax.ops.curvature import pair_curvature_estimates as pair_curvature_estimates
 from lipjax.ops.exponential import GRADIENTS as GRADIENTS
 from lipjax.ops.exponential import skew_exponential as skew_exponential
 from lipjax.ops.norms import power_iteration as power_iteration

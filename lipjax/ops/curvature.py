@@ -104,25 +104,46 @@ def curvature_penalty(
     ranked = jnp.where(own, -jnp.inf, lax.stop_gradient(logits))
     runners = lax.top_k(ranked, min(others, classes - 1))[1]
     if classes * (classes - 1) <= 2 * runners.size:  # fewer pairs than samples ask for
-        first, second = jnp.meshgrid(*[jnp.arange(classes)] * 2, indexing="ij")
-        table = _pair_estimates(weights, first.ravel(), second.ravel(), start)
-        table = table.reshape(classes, classes)
+        table = pair_curvature_estimates(weights, start)
         curvature = jnp.maximum(table, table.T)[labels[:, None], runners]
     else:
         first, second = jnp.broadcast_to(labels[:, None], runners.shape), runners
-        forth = _pair_estimates(weights, first.ravel(), second.ravel(), start)
-        back = _pair_estimates(weights, second.ravel(), first.ravel(), start)
+        forth = _of_pairs(weights, first.ravel(), second.ravel(), start, 2)
+        back = _of_pairs(weights, second.ravel(), first.ravel(), start, 2)
         curvature = jnp.maximum(forth, back)
     return jnp.mean(curvature)
 
 
-def _pair_estimates(
-    weights: CurvatureWeights, first: jax.Array, second: jax.Array, start: jax.Array
+def pair_curvature_estimates(
+    weights: CurvatureWeights, start: jax.Array, steps: int = 2
+) -> jax.Array:
+    """Estimates from below of the curvature m of every pair of classes.
+
+    Args:
+      weights: the head.
+      start: leading left singular vector of W1, of shape [D].
+      steps: of the power iteration.
+
+    Returns:
+      m of shape [C, C]: row y, column t belongs to h_y - h_t. M is its transpose.
+    """
+    classes = jnp.arange(weights.output_kernel.shape[1])
+    first, second = jnp.meshgrid(classes, classes, indexing="ij")
+    m = _of_pairs(weights, second.ravel(), first.ravel(), start, steps)
+    return m.reshape(first.shape)
+
+
+def _of_pairs(
+    weights: CurvatureWeights,
+    first: jax.Array,
+    second: jax.Array,
+    start: jax.Array,
+    steps: int,
 ) -> jax.Array:
     """Estimates of M for the margins of classes `first` over `second`, both [p]."""
     columns = weights.output_kernel.T
     scales = jax.nn.relu(columns[first] - columns[second])
-    return curvature_estimates(weights.hidden_kernel, scales, start)
+    return curvature_estimates(weights.hidden_kernel, scales, start, steps)
 
 
 def _preactivation(weights: CurvatureWeights, features: jax.Array) -> jax.Array:

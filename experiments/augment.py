@@ -1,0 +1,41 @@
+"""Random crops and flips, inside the jitted step."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def to_pixels(images: jax.Array, levels: int) -> jax.Array:
+    """Bytes to pixels in [0, 1], float32."""
+    return images.astype(jnp.float32) / levels
+
+
+def random_crop(key: jax.Array, images: jax.Array, padding: int) -> jax.Array:
+    """Crops each image at random from itself with a border of zeros.
+
+    Args:
+      key: random key.
+      images: of shape [n, height, width, channels].
+      padding: width of the border; 0 changes nothing.
+
+    Returns:
+      Array shaped like `images`.
+    """
+    if padding == 0:
+        return images
+    border = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    offsets = jax.random.randint(key, (len(images), 2), 0, 2 * padding + 1)
+    shape = images.shape[1:]
+
+    def crop(image: jax.Array, offset: jax.Array) -> jax.Array:
+        return lax.dynamic_slice(image, (offset[0], offset[1], 0), shape)
+
+    return jax.vmap(crop)(jnp.pad(images, border), offsets)
+
+
+def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
+    """Mirrors each image left to right with probability one half."""
+    mirrored = jax.random.bernoulli(key, shape=(len(images), 1, 1, 1))
+    return jnp.where(mirrored, images[:, :, ::-1], images)

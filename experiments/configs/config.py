@@ -1,0 +1,92 @@
+"""What a training run is made of, and the flags that change it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from absl import flags
+
+from ..errors import UserError
+
+
+def _of(help_text: str, default: Any = dataclasses.MISSING, choices=None) -> Any:
+    metadata = {"help": help_text, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """All settings of a training run; a preset fills them in."""
+
+    data: str = _of("data set: digits, cifar10, cifar100 or folder:PATH", "digits")
+    data_dir: str | None = _of("where prepared data sets are kept", None)
+    validation: int | None = _of("training images held out for validation", None)
+    depth: int = _of("layers: a multiple of the stages (5 for 32x32 images)", 5)
+    width: int = _of("channels after the initial layer", 32)
+    activation: str = _of(
+        "activation", "maxmin", ("maxmin", "householder", "householder2")
+    )
+    pooling: str = _of("pooling of channel pairs", "max", ("max", "projection"))
+    head: str = _of("head", "normalized", ("orthogonal", "normalized", "curvature"))
+    hidden: int = _of("hidden units of the curvature head", 4096)
+    polynomial: str = _of(
+        "series in training: taylor:DEGREE or chebyshev:DEGREE:BOUND", "chebyshev:6:2.2"
+    )
+    eval_polynomial: str = _of("series in evaluation", "chebyshev:8:2.2")
+    gradient: str = _of(
+        "rule for kernel gradients", "low_rank", ("exact", "fast", "low_rank")
+    )
+    dtype: str = _of("of the training computation", "float32", ("float32", "bfloat16"))
+    epochs: int = _of("passes over the training images", 200)
+    batch_size: int = _of("images a step", 128)
+    learning_rate: float = _of("at the start; a tenth at 1/2 and at 3/4", 0.1)
+    momentum: float = _of("of SGD", 0.9)
+    weight_decay: float = _of("on the kernels of convolutions and linear heads", 5e-4)
+    temperature: float = _of("the loss is the cross-entropy of logits times this", 1.0)
+    curvature_penalty: float = _of("weight of the curvature head's penalty", 0.0)
+    clip_norm: float = _of("largest norm of a step's gradient; 0: no clipping", 0.0)
+    augment: bool = _of("random crops and flips where the data allow it", True)
+    seed: int = _of("of the initial weights and of all random draws", 0)
+
+    def __post_init__(self) -> None:
+        for name in ("depth", "width", "hidden", "epochs", "batch_size"):
+            _check(getattr(self, name) >= 1, f"--{name} must be at least 1")
+        _check(self.learning_rate > 0, "--learning_rate must be positive")
+        _check(self.temperature > 0, "--temperature must be positive")
+        _check(0 <= self.momentum < 1, "--momentum must be in [0, 1)")
+        for name in ("weight_decay", "curvature_penalty", "clip_norm"):
+            _check(getattr(self, name) >= 0, f"--{name} must not be negative")
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(message)
+
+
+def define_flags() -> None:
+    """Defines a flag for every setting, unset by default: the preset's value holds."""
+    kinds = {
+        "int": flags.DEFINE_integer,
+        "float": flags.DEFINE_float,
+        "bool": flags.DEFINE_bool,
+        "str": flags.DEFINE_string,
+    }
+    for field in dataclasses.fields(Config):
+        text = f"{field.metadata['help']}. Else the preset's."
+        if field.metadata["choices"]:
+            choices = field.metadata["choices"]
+            flags.DEFINE_enum(field.name, None, choices, text)
+        else:
+            kind = kinds[str(field.type).split(" |")[0]]
+            kind(field.name, None, text)
+
+
+def with_flags(config: Config, values: flags.FlagValues) -> Config:
+    """The config with every setting that was given on the command line."""
+    given = {
+        field.name: values[field.name].value
+        for field in dataclasses.fields(Config)
+        if values[field.name].present
+    }
+    return dataclasses.replace(config, **given)

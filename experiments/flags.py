@@ -1,0 +1,59 @@
+"""One way into every program: flags, help, and one line for a user's mistake."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+
+from .errors import UserError
+
+FLAGS = flags.FLAGS
+
+
+def run(main: Callable[[], None], usage: str) -> None:
+    """Runs a program; exits 0 after --help, 2 with one line at a user's mistake.
+
+    Args:
+      main: the program; the flags are parsed when it is called.
+      usage: what `--help` says before the flags.
+    """
+    app.run(lambda _: _guarded(main), flags_parser=lambda argv: _parse(argv, usage))
+
+
+def _guarded(main: Callable[[], None]) -> None:
+    logging.set_verbosity(logging.ERROR)  # JAX tells which backends are absent
+    try:
+        main()
+    except UserError as error:
+        fail(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        fail(f"{error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        sys.exit(130)
+
+
+def fail(message: str) -> None:
+    """Prints one line to stderr and exits with code 2."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _parse(argv: Sequence[str], usage: str) -> list[str]:
+    module = sys.modules["__main__"]
+    if any(word in ("--help", "-h", "-help", "--helpfull") for word in argv[1:]):
+        print(usage.strip(), "\n\nFlags:\n")
+        print(FLAGS.module_help(module))
+        sys.exit(0)
+    try:
+        rest = FLAGS(list(argv))
+    except flags.Error as error:
+        fail(f"{error} (see --help)")
+        raise
+    if len(rest) > 1:
+        fail(f"unexpected argument {rest[1]!r}: flags look like --name=value")
+    return rest

@@ -1,0 +1,100 @@
+"""The network that a config and a data set ask for."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+
+from lipjax import LipConvNet, Series
+from lipjax.ops import Coefficients, chebyshev, taylor
+
+from .configs import Config
+from .data import Dataset
+from .errors import UserError
+
+
+def build(config: Config, data: Dataset) -> LipConvNet:
+    """The LipConvNet of a config for the images of a data set.
+
+    Raises:
+      UserError: if depth, sides or polynomials do not fit.
+    """
+    height, width, channels = data.image_shape
+    stages = _stages(min(height, width))
+    if config.depth % stages:
+        raise UserError(
+            f"--depth={config.depth} is not a multiple of the {stages} stages that "
+            f"{height}x{width} images have"
+        )
+    settings: dict[str, Any] = dict(
+        image_shape=data.image_shape,
+        num_classes=data.num_classes,
+        stages=stages,
+        layers_per_stage=config.depth // stages,
+        width=config.width,
+        activation=config.activation,
+        pooling=config.pooling,
+        head=config.head,
+        hidden=config.hidden,
+        mean=data.mean,
+        std=(data.std,) * channels,
+        series=series(config),
+    )
+    try:
+        return LipConvNet(**settings)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _stages(side: int) -> int:
+    """How often a side halves, at most five times: the published networks' stages."""
+    return max(1, min(5, (side & -side).bit_length() - 1))
+
+
+def series(config: Config) -> Series:
+    """The series that the flags describe."""
+    training, bound = _polynomial("polynomial", config.polynomial)
+    evaluation, _ = _polynomial("eval_polynomial", config.eval_polynomial)
+    return Series(training, evaluation, config.gradient, bound)
+
+
+def _polynomial(flag: str, text: str) -> tuple[Coefficients, float]:
+    """Coefficients, and the norm up to which they are meant to be used."""
+    family, *numbers = text.split(":")
+    try:
+        if family == "taylor" and len(numbers) == 1:
+            return taylor(int(numbers[0])), 2.2
+        if family == "chebyshev" and len(numbers) == 2:
+            return chebyshev(int(numbers[0]), float(numbers[1])), float(numbers[1])
+    except ValueError as error:
+        raise UserError(f"--{flag}={text}: {error}") from error
+    raise UserError(
+        f"--{flag}={text}: give taylor:DEGREE or chebyshev:DEGREE:BOUND, "
+        "as in chebyshev:6:2.2"
+    )
+
+
+def to_json(model: LipConvNet) -> dict[str, Any]:
+    """What JSON needs to make the same model again with `from_json`."""
+    skipped = {"parent", "name", "dtype", "param_dtype"}
+    fields = {f.name for f in dataclasses.fields(model)} - skipped
+    values = {name: getattr(model, name) for name in sorted(fields)}
+    return values | {"series": dataclasses.asdict(model.series)}
+
+
+def from_json(values: dict[str, Any]) -> LipConvNet:
+    """The model that `to_json` described."""
+    series = {k: _tuples(v) for k, v in values["series"].items()}
+    fields = {k: _tuples(v) for k, v in values.items() if k != "series"}
+    return LipConvNet(**fields, series=Series(**series))
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def in_dtype(model: LipConvNet, dtype: str) -> LipConvNet:
+    """The model computing in a dtype given by name."""
+    return model.clone(dtype=jnp.dtype(dtype))

@@ -1,0 +1,134 @@
+"""Tables for the screen and pictures for a run's folder."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from .evaluation import RADIUS_NAMES, STANDARD_RADII, Summary
+from .files import write_bytes
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 75s, 12m30s or 3h05m.
+
+    Example:
+      >>> duration(75), duration(750), duration(11100)
+      ('75s', '12m30s', '3h05m')
+    """
+    whole = round(seconds)
+    if whole < 100:
+        return f"{whole}s"
+    if whole < 6000:
+        return f"{whole // 60}m{whole % 60:02}s"
+    return f"{whole // 3600}h{whole // 60 % 60:02}m"
+
+
+def epoch_row(
+    epoch: int,
+    loss: float,
+    accuracy: float,
+    summary: Summary,
+    seconds: float,
+    rate: float,
+) -> dict[str, Any]:
+    """An epoch's figures under the names that the files use."""
+    cra = {
+        f"cra_estimate_{name}": round(value, 5)
+        for name, value in zip(RADIUS_NAMES, summary.cra, strict=True)
+    }
+    return {
+        "epoch": epoch,
+        "loss": round(loss, 6),
+        "train_accuracy": round(accuracy, 5),
+        "accuracy": round(summary.accuracy, 5),
+        **cra,
+        "mean_radius_estimate": round(summary.mean_radius, 5),
+        "seconds": round(seconds, 3),
+        "images_per_second": round(rate, 1),
+    }
+
+
+def epoch_header(split: str) -> str:
+    """Two lines above the rows of `epoch_line`."""
+    radii = "".join(f"{name:>8}" for name in RADIUS_NAMES)
+    return (
+        f"{'':22}{split + ':':>12}  CRA (estimate) at l2 radius\n"
+        f"{'epoch':>7}{'loss':>8}{'train':>7}{'clean':>12}{radii}"
+        f"{'mean r':>8}{'time':>8}{'img/s':>8}{'left':>8}"
+    )
+
+
+def epoch_line(row: dict[str, Any], epochs: int, left: float) -> str:
+    """An epoch's figures as one line; accuracies in percent."""
+    cra = "".join(
+        f"{100 * value:8.1f}"
+        for name, value in row.items()
+        if name.startswith("cra_estimate_")
+    )
+    return (
+        f"{row['epoch']:>3}/{epochs:<3}{row['loss']:8.4f}"
+        f"{100 * row['train_accuracy']:7.1f}{100 * row['accuracy']:12.1f}{cra}"
+        f"{row['mean_radius_estimate']:8.3f}{duration(row['seconds']):>8}"
+        f"{row['images_per_second']:8.0f}{duration(left):>8}"
+    )
+
+
+def summary_table(summary: Summary) -> str:
+    """Clean and certified robust accuracy at the standard radii, in percent."""
+    names = ("clean", *RADIUS_NAMES, "mean radius")
+    values = [f"{100 * v:.2f}" for v in (summary.accuracy, *summary.cra)]
+    rows = (names, (*values, f"{summary.mean_radius:.4f}"))
+    return "\n".join("".join(f"{cell:>12}" for cell in row) for row in rows)
+
+
+def draw_training(path: Path, rows: list[dict[str, Any]], split: str) -> None:
+    """Loss, accuracies and certified accuracies over the epochs, as a PNG."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in rows]
+    left.plot(epochs, [row["loss"] for row in rows], color="tab:blue")
+    left.set(xlabel="epoch", ylabel="training loss")
+    series = {"train_accuracy": "training, clean", "accuracy": f"{split}, clean"}
+    series |= {f"cra_estimate_{n}": f"{split}, CRA({n})" for n in RADIUS_NAMES[:4]}
+    for name, label in series.items():
+        right.plot(epochs, [100 * row[name] for row in rows], label=label)
+    right.set(xlabel="epoch", ylabel="%", ylim=(0, 100))
+    right.set_title("CRA: estimates", fontsize="small")
+    right.legend(fontsize="small")
+    _save(path, figure)
+
+
+def draw_radii(path: Path, certified: np.ndarray, title: str) -> None:
+    """Certified robust accuracy against the radius, as a PNG.
+
+    Args:
+      path: of the picture.
+      certified: radius of each of n images, negative where the prediction is wrong.
+      title: over the picture.
+    """
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    right = np.sort(certified[certified >= 0])
+    share = np.arange(len(right), 0, -1) / len(certified)
+    axes.step([0, *right], 100 * np.array([*share, 0]), where="post")
+    limit = 1.05 * max(0.5, float(np.max(right, initial=0)))
+    for radius, name in zip(STANDARD_RADII, RADIUS_NAMES, strict=True):
+        if radius < limit:
+            axes.axvline(radius, color="0.85", zorder=0)
+            axes.text(radius, 101, name, fontsize="x-small", ha="center")
+    axes.set(xlabel="l2 radius, pixels in [0, 1]", ylabel="% correct and certified")
+    axes.set(xlim=(0, limit), ylim=(0, 100))
+    axes.set_title(title, fontsize="small", pad=14)
+    _save(path, figure)
+
+
+def _save(path: Path, figure: Figure) -> None:
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    write_bytes(path, buffer.getvalue())

@@ -1,0 +1,143 @@
+"""A run's folder: its settings, its checkpoints and its figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from lipjax import LipConvNet
+
+from .configs import Config
+from .errors import UserError
+from .files import write_csv, write_json, write_json_lines
+from .models import from_json, to_json
+from .training import State
+
+
+class Run:
+    """A folder with config.json, metrics.jsonl, metrics.csv and checkpoints.
+
+    `checkpoints/last` and `checkpoints/best` hold one checkpoint each, named by the
+    number of epochs done; a new one is complete before the old one goes.
+
+    Attributes:
+      path: the folder.
+      config: the run's settings.
+      model: its network, in float32.
+      rows: one dictionary of figures for each epoch done.
+    """
+
+    def __init__(self, path: Path, config: Config, model: LipConvNet) -> None:
+        self.path = path
+        self.config = config
+        self.model = model
+        self.rows: list[dict[str, Any]] = []
+
+    @classmethod
+    def create(cls, path: Path, config: Config, model: LipConvNet) -> Run:
+        """Makes the folder.
+
+        Raises:
+          UserError: if it exists.
+        """
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            raise UserError(
+                f"{path} exists: choose another --run, or go on with --resume={path}"
+            ) from None
+        run = cls(path, config, model)
+        settings = {"config": dataclasses.asdict(config), "model": to_json(model)}
+        write_json(path / "config.json", settings | {"jax": jax.__version__})
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Reads the folder of a run.
+
+        Raises:
+          UserError: if it is not one.
+        """
+        try:
+            settings = json.loads((path / "config.json").read_text())
+            run = cls(path, Config(**settings["config"]), from_json(settings["model"]))
+            metrics = path / "metrics.jsonl"
+            if metrics.exists():
+                run.rows = [json.loads(row) for row in metrics.read_text().splitlines()]
+        except FileNotFoundError:
+            raise UserError(f"{path} is not a run: it has no config.json") from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path} is damaged or not a run: {error}") from error
+        return run
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Adds an epoch's figures to metrics.jsonl and metrics.csv."""
+        self.rows.append(row)
+        write_json_lines(self.path / "metrics.jsonl", self.rows)
+        write_csv(self.path / "metrics.csv", self.rows)
+
+    def save(self, name: str, epoch: int, state: State) -> None:
+        """Saves the state as checkpoint `name` ("last" or "best"), then drops the old.
+
+        Raises:
+          UserError: if it cannot be written; the old one is kept.
+        """
+        folder = self._folder(name)
+        try:
+            with ocp.StandardCheckpointer() as checkpointer:
+                checkpointer.save(folder / str(epoch), state, force=True)
+        except Exception as error:
+            raise UserError(
+                f"the checkpoint of epoch {epoch} could not be written to {folder}: "
+                f"{_first_line(error)}; {self._kept(name)}"
+            ) from error
+        for old in self.epochs(name):
+            if old != epoch:
+                shutil.rmtree(folder / str(old))
+
+    def restore(self, name: str, like: Any) -> tuple[int, State]:
+        """The epochs done and the state of checkpoint `name`.
+
+        Args:
+          name: "last" or "best".
+          like: a state of the same shapes, dtypes and placement.
+
+        Raises:
+          UserError: if there is none, or it is damaged or of another network.
+        """
+        epochs = self.epochs(name)
+        if not epochs:
+            raise UserError(f"{self._folder(name)} has no checkpoint")
+        folder = self._folder(name) / str(epochs[-1])
+        try:
+            with ocp.StandardCheckpointer() as checkpointer:
+                return epochs[-1], checkpointer.restore(folder, like)
+        except Exception as error:
+            raise UserError(
+                f"the checkpoint {folder} is damaged or of another network: "
+                f"{_first_line(error)}"
+            ) from error
+
+    def epochs(self, name: str) -> list[int]:
+        """Which checkpoints are there, oldest first."""
+        folder = self._folder(name)
+        if not folder.is_dir():
+            return []
+        return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit())
+
+    def _folder(self, name: str) -> Path:
+        return self.path.absolute() / "checkpoints" / name
+
+    def _kept(self, name: str) -> str:
+        epochs = self.epochs(name)
+        return f"the one of epoch {epochs[-1]} is kept" if epochs else "there is none"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

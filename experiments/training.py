@@ -1,0 +1,225 @@
+"""The training step, and any number of them in one call that stays on the device."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jax import lax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from lipjax import LipConvNet, refresh_spectral
+
+from .augment import random_crop, random_flip, to_pixels
+from .configs import Config
+from .data import Dataset
+from .errors import UserError
+from .models import build, in_dtype
+
+REFRESH_STEPS = 50
+_COMPILE_FAST = {"xla_backend_optimization_level": 0}  # for what runs once
+
+
+class State(NamedTuple):
+    """All that a run carries from step to step."""
+
+    step: jax.Array
+    params: Any
+    spectral: Any
+    opt_state: Any
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What the model's `apply` takes."""
+        return {"params": self.params, "spectral": self.spectral}
+
+
+class Totals(NamedTuple):
+    """Sums over the training images seen since the last reset."""
+
+    loss: jax.Array
+    correct: jax.Array
+    images: jax.Array
+
+
+class Trainer:
+    """A config with its data: makes the first state and takes steps.
+
+    The data are put on the devices once. The images, crops and flips of a step depend
+    on the seed and the step alone: a run that is cut anywhere gives the same numbers.
+
+    Attributes:
+      model: the network, computing in the config's dtype.
+      steps_per_epoch: full batches in the training images.
+
+    Raises:
+      UserError: if the batch does not fit the data or the devices.
+    """
+
+    def __init__(self, config: Config, data: Dataset) -> None:
+        mesh = _mesh(config, len(data.train))
+        self._everywhere = NamedSharding(mesh, PartitionSpec())
+        self._shared_out = NamedSharding(mesh, PartitionSpec("data"))
+        self.config = config
+        self.data = data
+        self.model: LipConvNet = in_dtype(build(config, data), config.dtype)
+        self.steps_per_epoch = len(data.train) // config.batch_size
+        self._optimizer = optimizer(config, self.steps_per_epoch * config.epochs)
+        train = (data.train.images, data.train.labels)
+        self._train = jax.device_put(train, self._everywhere)
+        self._first = jax.jit(self._initial, compiler_options=_COMPILE_FAST)
+        self._jitted = jax.jit(self._run, donate_argnums=(0, 1))
+
+    def init(self) -> State:
+        """The state before the first step."""
+        return self.place(self._first(jax.random.key(self.config.seed)))
+
+    def like(self) -> State:
+        """Shapes, dtypes and places of a state, without its numbers."""
+        state = jax.eval_shape(self._first, jax.random.key(0))
+        return jax.tree.map(lambda leaf: leaf.update(sharding=self._everywhere), state)
+
+    def _initial(self, key: jax.Array) -> State:
+        image = jnp.zeros((1, *self.data.image_shape), jnp.float32)
+        variables = self.model.init(key, image)
+        params, spectral = variables["params"], variables["spectral"]
+        zero = jnp.zeros((), jnp.int32)
+        return State(zero, params, spectral, self._optimizer.init(params))
+
+    def zero_totals(self) -> Totals:
+        """Sums over no images."""
+        return self.place(Totals(jnp.float32(0), jnp.int32(0), jnp.int32(0)))
+
+    def place(self, tree: Any) -> Any:
+        """A copy of the tree on every device."""
+        return jax.device_put(tree, self._everywhere)
+
+    def steps(self, state: State, totals: Totals, count: int) -> tuple[State, Totals]:
+        """Takes `count` steps in one call; the arguments are used up."""
+        return self._jitted(state, totals, *self._train, jnp.int32(count))
+
+    def memory(self) -> int:
+        """Bytes of temporaries that the compiled step needs on a device."""
+        arguments = (self.like(), self.zero_totals(), *self._train, jnp.int32(1))
+        lowered = self._jitted.lower(*arguments)
+        analysis: Any = lowered.compile().memory_analysis()
+        return analysis.temp_size_in_bytes
+
+    def shapes(self, state: State) -> dict[str, tuple[int, ...]]:
+        """Shape of every block's and the head's output for one image."""
+        image = jnp.zeros((1, *self.data.image_shape), jnp.float32)
+        _, seen = jax.eval_shape(
+            lambda variables: self.model.apply(
+                variables, image, capture_intermediates=True, mutable="intermediates"
+            ),
+            state.variables,
+        )
+        outputs = seen["intermediates"]
+        names = (*self.model.block_names(), "classifier")
+        return {name: outputs[name]["__call__"][0].shape[1:] for name in names}
+
+    def _run(self, state: State, totals: Totals, images, labels, count):
+        def body(_, carry: tuple[State, Totals]) -> tuple[State, Totals]:
+            return self._step(carry[0], carry[1], images, labels)
+
+        return lax.fori_loop(0, count, body, (state, totals))
+
+    def _step(self, state: State, totals: Totals, images, labels):
+        x, y = self._batch(state.step, images, labels)
+        state = self._refreshed(state)
+        gradient = jax.value_and_grad(self._loss, has_aux=True)
+        (loss, (correct, spectral)), grads = gradient(
+            state.params, state.spectral, x, y
+        )
+        updates, opt_state = self._optimizer.update(
+            grads, state.opt_state, state.params
+        )
+        params = optax.apply_updates(state.params, updates)
+        totals = Totals(
+            totals.loss + loss * len(y),
+            totals.correct + correct,
+            totals.images + len(y),
+        )
+        return State(state.step + 1, params, spectral, opt_state), totals
+
+    def _batch(self, step, images, labels):
+        """The augmented images of a step, shared out over the devices."""
+        epoch, position = jnp.divmod(step, self.steps_per_epoch)
+        key = jax.random.key(self.config.seed + 1)
+        order = jax.random.permutation(jax.random.fold_in(key, epoch), len(labels))
+        size = self.config.batch_size
+        chosen = lax.dynamic_slice(order, (position * size,), (size,))
+        chosen = lax.with_sharding_constraint(chosen, self._shared_out)
+        x = to_pixels(images[chosen], self.data.levels)
+        if self.config.augment:
+            crop, flip = jax.random.split(jax.random.fold_in(key, step))
+            x = random_crop(crop, x, self.data.crop_padding)
+            x = random_flip(flip, x) if self.data.flip else x
+        return x, labels[chosen]
+
+    def _refreshed(self, state: State) -> State:
+        """In the middle of an epoch, the state with its scales brought up to date."""
+        middle = state.step % self.steps_per_epoch == self.steps_per_epoch // 2
+        spectral = lax.cond(
+            middle,
+            lambda: refresh_spectral(state.variables, REFRESH_STEPS),
+            lambda: state.spectral,
+        )
+        return state._replace(spectral=spectral)
+
+    def _loss(self, params, spectral, x, y):
+        (logits, penalty), changed = self.model.apply(
+            {"params": params, "spectral": spectral},
+            x,
+            y,
+            mutable=["spectral"],
+            method="logits_and_penalty",
+        )
+        logits = logits.astype(jnp.float32)
+        losses = optax.softmax_cross_entropy_with_integer_labels(
+            logits * self.config.temperature, y
+        )
+        loss = jnp.mean(losses) + self.config.curvature_penalty * penalty
+        correct = jnp.sum(jnp.argmax(logits, axis=1) == y)
+        return loss, (correct, changed["spectral"])
+
+
+def _mesh(config: Config, images: int) -> jax.sharding.Mesh:
+    """All devices in a row, which share each batch."""
+    devices = jax.device_count()
+    if config.batch_size > images:
+        raise UserError(
+            f"--batch_size={config.batch_size} is more than the {images} images to "
+            "train on"
+        )
+    if config.batch_size % devices:
+        raise UserError(
+            f"--batch_size={config.batch_size} cannot be shared out over {devices} "
+            f"devices: choose a multiple of {devices}"
+        )
+    return jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,))
+
+
+def optimizer(config: Config, steps: int) -> optax.GradientTransformation:
+    """SGD with momentum and decay of the kernels, for a run of `steps` steps.
+
+    The learning rate falls to a tenth at one half and again at three quarters.
+    """
+    rate = optax.piecewise_constant_schedule(
+        config.learning_rate, {steps // 2: 0.1, steps * 3 // 4: 0.1}
+    )
+    clip = optax.clip_by_global_norm(config.clip_norm)
+    return optax.chain(
+        clip if config.clip_norm else optax.identity(),
+        optax.add_decayed_weights(config.weight_decay, mask=decayed),
+        optax.sgd(rate, momentum=config.momentum),
+    )
+
+
+def decayed(params: Any) -> Any:
+    """Mask of the kernels that decay: those of convolutions and of linear heads."""
+    flat = flatten_dict(params)
+    return unflatten_dict({path: path[-1] == "kernel" for path in flat})

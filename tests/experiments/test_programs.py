@@ -1,0 +1,157 @@
+"""The programs as a user meets them: help, mistakes, a whole small run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+
+
+def program(name, *flags, **env):
+    return subprocess.run(
+        [sys.executable, "-m", f"experiments.{name}", *flags],
+        cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "0"} | env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+
+
+def refused(name, *flags):
+    """Runs a program that must refuse: exit code 2, one line, no traceback."""
+    result = program(name, *flags)
+    assert result.returncode == 2, result.stdout + result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: "), result.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize("name", ["train", "certify"])
+def test_help_teaches(name):
+    result = program(name, "--help")
+    assert result.returncode == 0
+    assert f"python -m experiments.{name}" in result.stdout
+    assert "--run" in result.stdout
+
+
+def test_mistakes_are_one_line(tmp_path):
+    existing = tmp_path / "existing"
+    existing.mkdir()
+    assert "nope" in refused("train", "--nope")
+    assert "multiple of the 3 stages" in refused("train", "--depth=7")
+    assert f"--resume={existing}" in refused("train", f"--run={existing}")
+    assert "is not a run" in refused("certify", f"--run={existing}")
+    assert "leave out --epochs" in refused("train", "--resume=x", "--epochs=3")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Two classes of 4x4 images, dark and bright."""
+    root = tmp_path_factory.mktemp("pictures")
+    draw = np.random.default_rng(0)
+    for split, count in (("train", 12), ("test", 5)):
+        for label, level in (("dark", 40), ("bright", 200)):
+            folder = root / split / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = draw.integers(level - 30, level + 30, (4, 4, 3), np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def finished(pictures, tmp_path_factory):
+    """A whole run on the pictures, and what it printed."""
+    run = tmp_path_factory.mktemp("runs") / "run"
+    result = program(
+        "train",
+        f"--data=folder:{pictures}",
+        f"--run={run}",
+        *("--epochs=2", "--batch_size=8", "--width=2", "--depth=2", "--validation=4"),
+    )
+    assert result.returncode == 0, result.stderr
+    return run, result.stdout
+
+
+def _json_lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_run_leaves_what_it_promises(finished):
+    run, printed = finished
+    rows = _json_lines(run / "metrics.jsonl")
+    assert [row["epoch"] for row in rows] == [1, 2]
+    header, *table = (run / "metrics.csv").read_text().splitlines()
+    assert header.split(",") == list(rows[0]) and len(table) == 2
+    for name in ("training.png", "radii.png"):
+        with Image.open(run / name) as picture:
+            assert picture.size[0] > 300
+    certificates = _json_lines(run / "certificates.jsonl")
+    assert [c["index"] for c in certificates] == list(range(10))
+    for c in certificates:
+        assert c["runner_up"] != c["prediction"]
+        assert c["radius"] == 0 or c["prediction"] == c["label"]
+    test = json.loads((run / "test.json").read_text())
+    clean = np.mean([c["prediction"] == c["label"] for c in certificates])
+    assert test["accuracy"] == pytest.approx(clean)
+    robust = np.mean([c["radius"] > 0.5 for c in certificates])
+    assert test["0.5"] == pytest.approx(robust)
+    assert "estimate" in printed and "36/255" in printed
+    assert not list(run.rglob("*.part")) and not list(run.rglob("*tmp*"))
+
+
+def test_certify_repeats_the_end_of_the_run(finished):
+    run, _ = finished
+    before = (run / "certificates.jsonl").read_bytes()
+    result = program("certify", f"--run={run}")
+    assert result.returncode == 0, result.stderr
+    assert (run / "certificates.jsonl").read_bytes() == before
+
+
+def test_two_devices_train_as_one(finished, pictures, tmp_path):
+    run, _ = finished
+    flags = os.environ.get("XLA_FLAGS", "")
+    result = program(
+        "train",
+        f"--data=folder:{pictures}",
+        f"--run={tmp_path / 'run'}",
+        *("--epochs=2", "--batch_size=8", "--width=2", "--depth=2", "--validation=4"),
+        XLA_FLAGS=f"{flags} --xla_force_host_platform_device_count=2",
+    )
+    assert result.returncode == 0, result.stderr
+    assert "2 x cpu" in result.stdout
+    one, two = (
+        [row["loss"] for row in _json_lines(path / "metrics.jsonl")]
+        for path in (run, tmp_path / "run")
+    )
+    # float32 sums in another order, through 4 steps
+    assert two == pytest.approx(one, rel=1e-5, abs=2e-6)
+
+
+def test_a_damaged_checkpoint_is_one_line(finished, tmp_path):
+    run, _ = finished
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-r", run, copy], check=True)
+    for file in (copy / "checkpoints" / "last").rglob("*"):
+        if file.is_file() and file.stat().st_size > 100:
+            file.write_bytes(file.read_bytes()[:50])
+    assert "damaged" in refused("certify", f"--run={copy}")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(pictures, tmp_path):
+    line = refused(
+        "train",
+        f"--data=folder:{pictures}",
+        f"--run={tmp_path / 'run'}",
+        *("--epochs=2", "--batch_size=8", "--width=2", "--depth=2"),
+        "--learning_rate=1e38",
+    )
+    assert "not finite" in line

@@ -1,0 +1,226 @@
+"""Steps, schedules and checkpoints of a training run."""
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.augment import random_crop, random_flip, to_pixels
+from experiments.configs import PRESETS
+from experiments.data import load
+from experiments.errors import UserError
+from experiments.evaluation import Evaluator, summarize
+from experiments.models import build, from_json, series, to_json
+from experiments.report import draw_radii, duration
+from experiments.runs import Run
+from experiments.training import Trainer, decayed, optimizer
+from lipjax.ops import chebyshev, taylor
+
+TINY = dataclasses.replace(PRESETS["digits"](), width=2, batch_size=300, epochs=2)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits")
+
+
+@pytest.fixture(scope="module")
+def trainer(digits):
+    return Trainer(TINY, digits)
+
+
+def _epochs(trainer, state, count, call):
+    totals = trainer.zero_totals()
+    for _ in range(count * trainer.steps_per_epoch // call):
+        state, totals = trainer.steps(state, totals, call)
+    return state, totals
+
+
+@pytest.fixture(scope="module")
+def straight(trainer):
+    """Two epochs in one call."""
+    return _epochs(trainer, trainer.init(), 2, 2 * trainer.steps_per_epoch)
+
+
+def test_calls_of_any_length_give_the_same_bits(trainer, straight):
+    state, totals = _epochs(trainer, trainer.init(), 2, 1)
+    chex.assert_trees_all_equal(state, straight[0])
+    assert int(totals.images) == int(straight[1].images) == 2 * 4 * 300
+
+
+def test_a_resumed_run_continues_bit_for_bit(trainer, straight, tmp_path):
+    run = Run.create(tmp_path / "run", TINY, trainer.model)
+    first, _ = _epochs(trainer, trainer.init(), 1, trainer.steps_per_epoch)
+    run.save("last", 1, first)
+    epoch, restored = Run.open(tmp_path / "run").restore("last", trainer.like())
+    assert epoch == 1
+    second, _ = _epochs(trainer, restored, 1, trainer.steps_per_epoch)
+    chex.assert_trees_all_equal(second, straight[0])
+
+
+def test_a_failed_save_keeps_the_old_checkpoint(trainer, tmp_path, monkeypatch):
+    import orbax.checkpoint as ocp
+
+    run = Run.create(tmp_path / "run", TINY, trainer.model)
+    run.save("last", 1, trainer.init())
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.StandardCheckpointer, "save", full)
+        with pytest.raises(UserError, match="No space left.*epoch 1 is kept"):
+            run.save("last", 2, trainer.init())
+    assert run.restore("last", trainer.like())[0] == 1
+    run.save("last", 2, trainer.init())
+    assert run.epochs("last") == [2]
+
+
+def test_a_foreign_checkpoint_is_refused(trainer, digits, tmp_path):
+    run = Run.create(tmp_path / "run", TINY, trainer.model)
+    run.save("last", 1, trainer.init())
+    other = Trainer(dataclasses.replace(TINY, width=4), digits)
+    with pytest.raises(UserError, match="damaged or of another network"):
+        run.restore("last", other.like())
+
+
+def test_training_lowers_the_loss(trainer, straight):
+    state, totals = trainer.init(), trainer.zero_totals()
+    _, first = trainer.steps(state, totals, 1)
+    last = straight[1]
+    assert float(last.loss) / int(last.images) < float(first.loss) / 300
+
+
+def test_scales_are_refreshed_in_the_middle_of_an_epoch(trainer):
+    """After the refresh every estimate is close to the true norm, before it is not."""
+    state = trainer.init()
+    state = state._replace(
+        spectral=jax.tree.map(lambda v: jnp.ones_like(v) / v.size**0.5, state.spectral)
+    )
+    middle = trainer.steps_per_epoch // 2
+    before, _ = trainer.steps(jax.tree.map(jnp.copy, state), trainer.zero_totals(), 1)
+    after, _ = trainer.steps(state, trainer.zero_totals(), middle + 1)
+    # one step leaves about a percent here; 50 converge
+    assert _error(before) > 1e-3 > _error(after), (_error(before), _error(after))
+
+
+def _error(state):
+    """Relative error of the initial layer's estimate of its wide unfolding's norm."""
+    from lipjax import ops
+
+    kernel = state.params["initial"]["conv"]["kernel"]
+    _, (u, v) = state.spectral["initial"]["conv"]["kernel"]
+    _, wide = ops.unfoldings(ops.skew_kernel(kernel))
+    norm = np.linalg.norm(np.asarray(wide), 2)
+    return abs(1 - float(u @ wide @ v) / norm)
+
+
+def test_learning_rate_falls_at_one_half_and_three_quarters():
+    config = dataclasses.replace(TINY, momentum=0.0, weight_decay=0.0)
+    transform = optimizer(config, steps=8)
+    params = {"bias": jnp.ones(())}
+    state, rates = transform.init(params), []
+    for _ in range(8):
+        update, state = transform.update({"bias": jnp.ones(())}, state, params)
+        rates.append(-float(update["bias"]))
+    due = [0.1] * 4 + [0.01] * 2 + [0.001] * 2
+    np.testing.assert_allclose(rates, due, rtol=1e-6)
+
+
+def test_only_kernels_of_convolutions_and_linear_heads_decay():
+    params = {
+        "block": {"conv": {"kernel": 1, "bias": 1}, "pairs": {"theta": 1}},
+        "classifier": {"hidden_kernel": 1, "output_kernel": 1, "output_bias": 1},
+    }
+    mask = decayed(params)
+    assert mask["block"] == {
+        "conv": {"kernel": True, "bias": False},
+        "pairs": {"theta": False},
+    }
+    assert not any(mask["classifier"].values())
+
+
+def test_batches_must_fit(digits):
+    with pytest.raises(UserError, match="more than the 1257 images"):
+        Trainer(dataclasses.replace(TINY, batch_size=2000), digits)
+
+
+def test_crops_are_shifts_with_zeros_and_flips_are_mirrors():
+    images = jnp.arange(1.0, 1 + 20 * 9).reshape(20, 3, 3, 1)
+    key = jax.random.key(0)
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    windows = [padded[:, i : i + 3, j : j + 3] for i in range(3) for j in range(3)]
+    cropped = np.asarray(random_crop(key, images, 1))
+    found = [
+        [w for w in range(9) if (windows[w][n] == cropped[n]).all()] for n in range(20)
+    ]
+    assert all(len(f) == 1 for f in found) and len({f[0] for f in found}) > 4
+    flipped = np.asarray(random_flip(key, images))
+    mirrored = [(flipped[n] == images[n, :, ::-1]).all() for n in range(20)]
+    kept = [(flipped[n] == images[n]).all() for n in range(20)]
+    assert all(a != b for a, b in zip(mirrored, kept, strict=True))
+    assert 3 < sum(mirrored) < 17
+    assert to_pixels(jnp.uint8([16]), 16) == 1.0
+
+
+def test_summaries_count_wrong_predictions_as_zero():
+    summary = summarize(
+        np.array([0, 1, 1]), np.array([0.5, 2.0, 0.7]), np.array([0, 0, 1])
+    )
+    assert summary.accuracy == pytest.approx(2 / 3)
+    assert summary.cra[3] == pytest.approx(1 / 3)  # 0.5 is not above 0.5
+    assert summary.mean_radius == pytest.approx(0.4)
+
+
+def test_evaluation_covers_every_image_once(trainer, digits):
+    state = trainer.init()
+    constants = Evaluator(trainer.model, 16).estimate_constants(state.variables)
+    whole = Evaluator(trainer.model, 16, 360)
+    parts = Evaluator(trainer.model, 16, 100)
+    one = whole.radii(state.variables, digits.test, constants)
+    many = parts.radii(state.variables, digits.test, constants)
+    assert len(many[0]) == 360
+    np.testing.assert_array_equal(one[0], many[0])
+    # another batch size may sum in another order: 1e-6 of logits of size 1
+    np.testing.assert_allclose(one[1], many[1], atol=1e-5)
+
+
+def test_models_survive_json(digits):
+    for name, preset in PRESETS.items():
+        config = dataclasses.replace(preset(), depth=3)
+        model = build(config, digits)
+        assert from_json(to_json(model)) == model, name
+
+
+@pytest.mark.parametrize("text", ["taylor", "taylor:x", "chebyshev:6", "pade:3", ""])
+def test_polynomials_that_make_no_sense(text):
+    with pytest.raises(UserError, match="--polynomial"):
+        series(dataclasses.replace(TINY, polynomial=text))
+
+
+def test_polynomials_by_name():
+    made = series(
+        dataclasses.replace(
+            TINY, polynomial="taylor:5", eval_polynomial="chebyshev:8:2"
+        )
+    )
+    assert made.coefficients == taylor(5)
+    assert made.eval_coefficients == chebyshev(8, 2.0)
+
+
+@pytest.mark.parametrize("field", ["epochs", "batch_size", "learning_rate", "width"])
+def test_settings_that_make_no_sense(field):
+    with pytest.raises(UserError, match=f"--{field}"):
+        dataclasses.replace(TINY, **{field: 0})
+
+
+def test_pictures_of_nothing_certified(tmp_path):
+    draw_radii(tmp_path / "radii.png", np.full(4, -1.0), "none correct")
+    assert (tmp_path / "radii.png").stat().st_size > 1000
+
+
+def test_durations_that_round_up():
+    assert duration(99.6) == "1m40s"

@@ -115,7 +115,7 @@ def test_certificates_hold(case):
     assert (found.radius > 0).all()
     noise = normal(2, 200, *z.shape)
     noise /= np.linalg.norm(noise, axis=-1, keepdims=True)
-    moved = z + (1 - 1e-9) * np.asarray(found.radius)[:, None] * noise
+    moved = np.asarray(z) + (1 - 1e-9) * np.asarray(found.radius)[:, None] * noise
     predicted = np.asarray(apply(variables, moved.reshape(-1, z.shape[1]))).argmax(1)
     assert (predicted.reshape(200, -1) == y).all()
 

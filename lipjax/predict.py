@@ -8,13 +8,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from flax.traverse_util import flatten_dict
 
 from lipjax import certify, ops
 from lipjax.certify import Radii
 from lipjax.models import LipConvNet
-from lipjax.nn import SPECTRAL
-from lipjax.nn.soc import scale_estimate
+from lipjax.nn.soc import scale_estimate, with_followed
 
 
 class Constants(NamedTuple):
@@ -49,14 +47,12 @@ def lipschitz_bound(model: LipConvNet, variables: Any) -> float:
       >>> print(f"{lipschitz_bound(model, variables):.4f}")
       2.0000
     """
-    state: Any = flatten_dict(variables[SPECTRAL])
-    params: Any = flatten_dict(variables["params"])
-    layers = [path for path in state if np.ndim(params[path]) == 4]
     gains = [
-        layer_gain(params[path], state[path], model.series.eval_coefficients)
-        for path in layers
+        layer_gain(kernel, vectors, model.series.eval_coefficients)
+        for _, (kernel, vectors) in with_followed(variables)
+        if np.ndim(kernel) == 4
     ]
-    return math.prod(gains, start=1 / min(model.std)) * (1 + 4e-16 * (len(layers) + 1))
+    return math.prod(gains, start=1 / min(model.std)) * (1 + 4e-16 * (len(gains) + 1))
 
 
 def layer_gain(kernel: Any, vectors: Any, coefficients: ops.Coefficients) -> float:

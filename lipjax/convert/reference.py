@@ -219,7 +219,7 @@ def _convolution(state: State, prefix: str, path: Path) -> dict[Path, Any]:
     return {
         ("params", *path, "kernel"): kernel,
         ("params", *path, "bias"): jnp.asarray(state[f"{prefix}.bias"]),
-        (SPECTRAL, *path, "kernel"): chosen,
+        (SPECTRAL, *path, "kernel_vectors"): chosen,
     }
 
 
@@ -263,7 +263,7 @@ def _curvature(state: State) -> dict[Path, Any]:
         bias = state[f"logits_layer.{theirs}.bias"]
         flat["params", "classifier", f"{ours}_bias"] = jnp.asarray(bias)
     vectors = tuple(jnp.asarray(state[f"logits_layer._{n}"]) for n in "uv")
-    flat[SPECTRAL, "classifier", "hidden_kernel"] = (vectors,)
+    flat[SPECTRAL, "classifier", "hidden_kernel_vectors"] = (vectors,)
     return flat
 
 

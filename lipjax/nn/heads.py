@@ -163,7 +163,7 @@ class CurvatureHead(nn.Module):
         )
         self.vectors = self.variable(
             SPECTRAL,
-            "hidden_kernel",
+            "hidden_kernel_vectors",
             lambda: initial_vectors(
                 self.make_rng("params"), (self.weights.hidden_kernel,)
             ),

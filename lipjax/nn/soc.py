@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -15,7 +16,7 @@ from lipjax import ops
 from lipjax.ops import Coefficients
 
 SPECTRAL = "spectral"
-"""Collection of singular vectors, each entry named like the parameter it follows."""
+"""Collection of singular vectors: `NAME_vectors` follows the parameter `NAME`."""
 
 STEPS_AT_CREATION = 50
 
@@ -123,7 +124,7 @@ class SkewOrthogonalConv(nn.Module):
         matrices = ops.unfoldings(skew)
         state = self.variable(
             SPECTRAL,
-            "kernel",
+            "kernel_vectors",
             lambda: initial_vectors(self.make_rng("params"), matrices),
         )
         if self.is_mutable_collection(SPECTRAL) and not self.is_initializing():
@@ -166,13 +167,21 @@ def refresh_spectral(variables, steps: int = 50):
       >>> variables = layer.init(jax.random.key(0), jnp.zeros((1, 4, 4, 2)))
       >>> variables["spectral"] = refresh_spectral(variables)
     """
-    params = flatten_dict(variables["params"])
-    state = flatten_dict(variables[SPECTRAL])
-    new = {p: iterate(_followed(params[p]), state[p], steps) for p in state}
+    followed = with_followed(variables)
+    new = {p: iterate(_matrices(kernel), v, steps) for p, (kernel, v) in followed}
     return unflatten_dict(new)
 
 
-def _followed(kernel):
+def with_followed(variables) -> Iterator[tuple[tuple[str, ...], tuple[Any, Any]]]:
+    """Path in the state, the parameter it follows and its singular vectors."""
+    params: Any = flatten_dict(variables["params"])
+    state: Any = flatten_dict(variables[SPECTRAL])
+    for path, vectors in state.items():
+        name = path[-1].removesuffix("_vectors")
+        yield path, (params[*path[:-1], name], vectors)
+
+
+def _matrices(kernel):
     """The matrices whose singular vectors belong to a parameter."""
     if kernel.ndim == 2:
         return (kernel,)

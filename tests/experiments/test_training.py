@@ -112,7 +112,7 @@ def _error(state):
     from lipjax import ops
 
     kernel = state.params["initial"]["conv"]["kernel"]
-    _, (u, v) = state.spectral["initial"]["conv"]["kernel"]
+    _, (u, v) = state.spectral["initial"]["conv"]["kernel_vectors"]
     _, wide = ops.unfoldings(ops.skew_kernel(kernel))
     norm = np.linalg.norm(np.asarray(wide), 2)
     return abs(1 - float(u @ wide @ v) / norm)

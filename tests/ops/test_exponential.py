@@ -207,7 +207,9 @@ def golden_errors(arrays, *, sign=1, degree=5, swap=False):
 
     def layer(x, kernel, gradient):
         skew = skew_kernel(kernel)
-        scale = scale_estimate(unfoldings(skew), variables["spectral"]["kernel"])
+        scale = scale_estimate(
+            unfoldings(skew), variables["spectral"]["kernel_vectors"]
+        )
         return skew_exponential(
             x, sign * skew / scale, coefficients=taylor(degree), gradient=gradient
         )

@@ -73,5 +73,5 @@ def soc_variables(arrays, prefix="param/"):
             "kernel": hwio(arrays[f"{prefix}weight"]),
             "bias": arrays[f"{prefix}bias"],
         },
-        "spectral": {"kernel": vectors},
+        "spectral": {"kernel_vectors": vectors},
     }

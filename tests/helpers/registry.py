@@ -57,7 +57,7 @@ def normalized_skew(variables):
     """The skew kernel that a convolution applies, in float64."""
     kernel = np.asarray(variables["params"]["kernel"], np.float64)
     skew = (kernel - kernel[::-1, ::-1].swapaxes(2, 3)) / 2
-    pairs = variables["spectral"]["kernel"]
+    pairs = variables["spectral"]["kernel_vectors"]
     return skew / min(
         np.asarray(u) @ matrix @ np.asarray(v)
         for matrix, (u, v) in zip(ops.unfoldings(skew), pairs, strict=True)
@@ -146,7 +146,10 @@ def drawn(module, *args, seed=0):
     params = jax.tree_util.tree_map_with_path(draw, shapes.get("params", {}))
     state = flatten_dict(shapes.get("spectral", {}))
     kernels = flatten_dict(params)
-    spectral = {path: converged(kernels[path]) for path in state}
+    spectral = {
+        path: converged(kernels[*path[:-1], path[-1].removesuffix("_vectors")])
+        for path in state
+    }
     variables = {"params": params, "spectral": unflatten_dict(spectral)}
     return jax.tree.map(jnp.asarray, {k: v for k, v in variables.items() if v})
 

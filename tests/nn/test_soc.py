@@ -58,8 +58,8 @@ def tied(variables):
     """
     if len(variables["params"]["kernel"]) > 1:
         return [variables]
-    pairs = variables[SPECTRAL]["kernel"]
-    return [{**variables, SPECTRAL: {"kernel": (pair, pair)}} for pair in pairs]
+    pairs = variables[SPECTRAL]["kernel_vectors"]
+    return [{**variables, SPECTRAL: {"kernel_vectors": (pair, pair)}} for pair in pairs]
 
 
 def gradient_errors(arrays, rule, used):
@@ -107,15 +107,18 @@ def test_golden_gradients(arrays, rule):
 def mutated(arrays, change):
     """The golden variables with something wrong in them."""
     variables = golden.soc_variables(arrays)
-    params, vectors = variables["params"], variables[SPECTRAL]["kernel"]
+    params, vectors = variables["params"], variables[SPECTRAL]["kernel_vectors"]
     if change == "flipped sign":  # of the skew kernel, not of its scale
         kernel = np.asarray(ops.transpose_kernel(params["kernel"]))
         vectors = tuple((-u, v) for u, v in vectors)
-        return {"params": params | {"kernel": kernel}, SPECTRAL: {"kernel": vectors}}
+        return {
+            "params": params | {"kernel": kernel},
+            SPECTRAL: {"kernel_vectors": vectors},
+        }
     if change == "wide unfolding only":
         u, v = vectors[1]
         square = tuple(2 * w for w in vectors[0])
-        return {"params": params, SPECTRAL: {"kernel": (square, (u, v))}}
+        return {"params": params, SPECTRAL: {"kernel_vectors": (square, (u, v))}}
     return {"params": params | {"bias": -params["bias"]}, SPECTRAL: variables[SPECTRAL]}
 
 
@@ -161,7 +164,7 @@ def variables(layer, image):
 def test_shapes_and_types(layer, variables):
     params = variables["params"]
     assert params["kernel"].shape == (3, 3, 4, 4) and params["bias"].shape == (4,)
-    shapes = [[w.shape for w in pair] for pair in variables[SPECTRAL]["kernel"]]
+    shapes = [[w.shape for w in pair] for pair in variables[SPECTRAL]["kernel_vectors"]]
     assert shapes == [[(12,), (12,)], [(4,), (36,)]]
 
 
@@ -178,7 +181,7 @@ def test_creation_converges(layer, image):
     variables = initialised(layer, image)
     skew = ops.skew_kernel(variables["params"]["kernel"])
     for matrix, pair in zip(
-        ops.unfoldings(skew), variables[SPECTRAL]["kernel"], strict=True
+        ops.unfoldings(skew), variables[SPECTRAL]["kernel_vectors"], strict=True
     ):
         estimate = ops.singular_value_estimate(matrix, pair)
         norm = np.linalg.norm(matrix, 2)
@@ -202,11 +205,11 @@ def test_a_mutable_call_takes_one_step_first(layer, variables, image, train):
     apply = jax.jit(layer.apply, static_argnames=("train", "mutable"))
     y, new = apply(moved, image, train=train, mutable=(SPECTRAL,))
     expected = {
-        "kernel": tuple(
+        "kernel_vectors": tuple(
             ops.power_iteration(m, pair, 1)
             for m, pair in zip(
                 ops.unfoldings(ops.skew_kernel(moved["params"]["kernel"])),
-                variables[SPECTRAL]["kernel"],
+                variables[SPECTRAL]["kernel_vectors"],
                 strict=True,
             )
         )
@@ -244,13 +247,15 @@ def test_refresh_converges_to_the_norms(variables):
     params["head"]["hidden_kernel"] = matrix
     state = {
         "a": {"b": variables[SPECTRAL]},
-        "head": {"hidden_kernel": ((jnp.ones(3) / 3**0.5, jnp.ones(5) / 5**0.5),)},
+        "head": {
+            "hidden_kernel_vectors": ((jnp.ones(3) / 3**0.5, jnp.ones(5) / 5**0.5),)
+        },
     }
     refresh = jax.jit(refresh_spectral, static_argnames="steps")
     new = refresh({"params": params, SPECTRAL: state}, steps=2000)
     assert jax.tree.structure(new) == jax.tree.structure(state)
     matrices = ops.unfoldings(ops.skew_kernel(variables["params"]["kernel"]))
-    pairs = new["a"]["b"]["kernel"] + new["head"]["hidden_kernel"]
+    pairs = new["a"]["b"]["kernel_vectors"] + new["head"]["hidden_kernel_vectors"]
     for m, pair in zip((*matrices, matrix), pairs, strict=True):
         estimate = ops.singular_value_estimate(m, pair)
         assert estimate == pytest.approx(np.linalg.norm(m, 2), rel=1e-12)

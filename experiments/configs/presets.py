@@ -9,7 +9,9 @@ from .config import Config
 
 def digits() -> Config:
     """Scikit-learn's 8x8 digits, on a CPU in minutes."""
-    return Config(data="digits", depth=3, width=16, epochs=60, batch_size=64)
+    return Config(
+        data="digits", depth=3, width=8, epochs=140, batch_size=32, augment=False
+    )
 
 
 def lipconvnet() -> Config:

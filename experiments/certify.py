@@ -28,8 +28,8 @@ from .training import State, Trainer
 
 FLAGS = flags.FLAGS
 _CAVEAT = (
-    "Radii hold in exact arithmetic (layer norms proven); the rounding of the float32\n"
-    "execution is not counted, so every figure is an estimate."
+    "Radii hold in exact\narithmetic (layer norms proven); the rounding of the float32 "
+    "execution is not\ncounted, so every figure is an estimate."
 )
 
 
@@ -67,7 +67,7 @@ def certify(folder: Run, state: State, data: Dataset) -> None:
     print(f"{len(labels)} test images of {data.name}: certified robust accuracy, %,")
     print("at l2 radii in pixels of [0, 1] (estimate)\n")
     print(report.summary_table(summary))
-    print(f"\nFeatures are {constants.lipschitz:.6f}-Lipschitz. {_CAVEAT}")
+    print(f"\nThe features are {constants.lipschitz:.6f}-Lipschitz. {_CAVEAT}")
     print(f"In {folder.path}: certificates.jsonl, test.json, radii.png")
 
 

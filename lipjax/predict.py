@@ -42,6 +42,7 @@ def lipschitz_bound(model: LipConvNet, variables: Any) -> float:
     the rounding of the network's own execution is not counted.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> model = LipConvNet((8, 8, 1), 3, stages=1, width=2, mean=(0.0,), std=(0.5,))
       >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
       >>> print(f"{lipschitz_bound(model, variables):.4f}")

@@ -55,19 +55,18 @@ def _stages(side: int) -> int:
 
 def series(config: Config) -> Series:
     """The series that the flags describe."""
-    training, bound = _polynomial("polynomial", config.polynomial)
-    evaluation, _ = _polynomial("eval_polynomial", config.eval_polynomial)
-    return Series(training, evaluation, config.gradient, bound)
+    training = _polynomial("polynomial", config.polynomial)
+    evaluation = _polynomial("eval_polynomial", config.eval_polynomial)
+    return Series(training, evaluation, config.gradient)
 
 
-def _polynomial(flag: str, text: str) -> tuple[Coefficients, float]:
-    """Coefficients, and the norm up to which they are meant to be used."""
+def _polynomial(flag: str, text: str) -> Coefficients:
     family, *numbers = text.split(":")
     try:
         if family == "taylor" and len(numbers) == 1:
-            return taylor(int(numbers[0])), 2.2
+            return taylor(int(numbers[0]))
         if family == "chebyshev" and len(numbers) == 2:
-            return chebyshev(int(numbers[0]), float(numbers[1])), float(numbers[1])
+            return chebyshev(int(numbers[0]), float(numbers[1]))
     except ValueError as error:
         raise UserError(f"--{flag}={text}: {error}") from error
     raise UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from logging import CRITICAL, getLogger
 
 from absl import app, flags, logging
 
@@ -23,7 +24,9 @@ def run(main: Callable[[], None], usage: str) -> None:
 
 
 def _guarded(main: Callable[[], None]) -> None:
-    logging.set_verbosity(logging.ERROR)  # JAX tells which backends are absent
+    # JAX tells which backends are absent, and Orbax prints tracebacks of what it raises.
+    logging.set_verbosity(logging.FATAL)
+    getLogger("asyncio").setLevel(CRITICAL)
     try:
         main()
     except UserError as error:

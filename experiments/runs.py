@@ -140,4 +140,6 @@ class Run:
 
 
 def _first_line(error: Exception) -> str:
+    if "No space left" in str(error):
+        return "No space left on the disk"
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

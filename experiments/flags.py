@@ -24,7 +24,7 @@ def run(main: Callable[[], None], usage: str) -> None:
 
 
 def _guarded(main: Callable[[], None]) -> None:
-    # JAX tells which backends are absent, and Orbax prints tracebacks of what it raises.
+    # JAX tells which backends are absent, and Orbax prints what it raises anyway.
     logging.set_verbosity(logging.FATAL)
     getLogger("asyncio").setLevel(CRITICAL)
     try:

@@ -117,6 +117,10 @@ class Run:
         folder = self._folder(name) / str(epochs[-1])
         try:
             with ocp.StandardCheckpointer() as checkpointer:
+                # Orbax's own refusal leaves reads behind that fail later, and loudly.
+                saved = checkpointer.metadata(folder).item_metadata.tree["params"]
+                if _shapes(saved) != _shapes(like.params):
+                    raise ValueError("its parameters have other names or shapes")
                 return epochs[-1], checkpointer.restore(folder, like)
         except Exception as error:
             raise UserError(
@@ -137,6 +141,10 @@ class Run:
     def _kept(self, name: str) -> str:
         epochs = self.epochs(name)
         return f"the one of epoch {epochs[-1]} is kept" if epochs else "there is none"
+
+
+def _shapes(params: Any) -> Any:
+    return jax.tree.map(lambda leaf: tuple(leaf.shape), params)
 
 
 def _first_line(error: Exception) -> str:

@@ -83,7 +83,7 @@ def test_a_foreign_checkpoint_is_refused(trainer, digits, tmp_path):
     run = Run.create(tmp_path / "run", TINY, trainer.model)
     run.save("last", 1, trainer.init())
     other = Trainer(dataclasses.replace(TINY, width=4), digits)
-    with pytest.raises(UserError, match="damaged or of another network"):
+    with pytest.raises(UserError, match="of another network: its parameters"):
         run.restore("last", other.like())
 
 

@@ -38,8 +38,9 @@ def lipschitz_bound(model: LipConvNet, variables: Any) -> float:
     Returns:
       L, a float.
 
-    Guarantee: a bound in exact arithmetic, the rounding of this computation included;
-    the rounding of the network's own execution is not counted.
+    Guarantee: a bound in exact arithmetic for the kernels that this function divides by
+    their scale in their own precision, the rounding of the bound included; the rounding
+    of the network's own execution is not counted.
 
     Example:
       >>> import jax.numpy as jnp

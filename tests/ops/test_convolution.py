@@ -1,15 +1,29 @@
 """Every lowering is the one convolution; transposes and skewness are exact."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from helpers.dense import EPS, convolution_matrix, jacobian, naive_convolution, normal
 from lipjax import ops
-from lipjax.ops.convolution import platform_convolution, product_of_views
+from lipjax.ops.convolution import (
+    looped_convolution,
+    platform_convolution,
+    product_of_taps,
+    product_of_views,
+)
 
-LOWERINGS = [ops.same_convolution, platform_convolution, product_of_views]
+LOWERINGS = [
+    ops.same_convolution,
+    platform_convolution,
+    looped_convolution,
+    product_of_taps,
+    product_of_views,
+]
 SHAPES = [(1, 1), (2, 2), (3, 3), (4, 5), (1, 4), (2, 6)]
 
 
@@ -24,6 +38,57 @@ def test_lowerings_agree(sides, k):
     for lowering in LOWERINGS:
         error = np.abs(np.asarray(jax.jit(lowering)(x, kernel)) - expected)
         assert (error <= tolerance).all(), lowering.__name__
+
+
+@pytest.mark.parametrize("sides", SHAPES)
+@pytest.mark.parametrize("k", [3, 5])
+def test_derivatives_agree(sides, k):
+    """Forward and reverse, in either argument and in both."""
+    x, kernel = normal(0, 2, *sides, 3), normal(1, k, k, 3, 4)
+    dx, dkernel = normal(2, *x.shape), normal(3, *kernel.shape)
+    cotangent = normal(4, 2, *sides, 4)
+    for lowering in LOWERINGS:
+        _, pullback = jax.vjp(lowering, x, kernel)
+        _, expected = jax.vjp(platform_convolution, x, kernel)
+        for ours, theirs in zip(pullback(cotangent), expected(cotangent), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e4 * EPS)
+        for tangents in [(dx, 0 * dkernel), (0 * dx, dkernel), (dx, dkernel)]:
+            ours = jax.jvp(lowering, (x, kernel), tangents)[1]
+            theirs = jax.jvp(platform_convolution, (x, kernel), tangents)[1]
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e4 * EPS)
+
+
+def test_second_derivatives_of_the_looped_convolution():
+    x, kernel = normal(0, 2, 3, 4, 2), normal(1, 3, 3, 2, 2)
+    check_grads(
+        lambda x, kernel: jnp.sin(looped_convolution(x, kernel)), (x, kernel), order=2
+    )
+
+
+@pytest.mark.parametrize("gradient", ops.exponential.GRADIENTS)
+def test_no_convolution_in_a_loop_has_its_axes_permuted(gradient):
+    """XLA on a CPU leaves such ones to a naive loop: 300 times the time."""
+    if jax.default_backend() != "cpu":
+        pytest.skip("needs the CPU backend: GPU or TPU in use")
+
+    def descend(_, carry):
+        x, kernel = carry
+        loss = lambda x, m: jnp.sum(  # noqa: E731
+            ops.skew_exponential(
+                x, ops.skew_kernel(m), coefficients=(1.0, 1.0, 0.5), gradient=gradient
+            )
+            ** 2
+        )
+        return jax.grad(loss, (0, 1))(x, kernel)
+
+    def loop(x, kernel):
+        return jax.lax.fori_loop(0, 3, descend, (x, kernel))
+
+    lowered = jax.jit(loop).lower(normal(0, 2, 4, 4, 3), normal(1, 3, 3, 3, 3))
+    orders = re.findall(
+        r" convolution\(.*dim_labels=(\S+?),?[ \n]", lowered.compile().as_text()
+    )
+    assert orders and set(orders) == {"b01f_01io->b01f"}
 
 
 def test_a_flipped_kernel_is_another_convolution():

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
-from lipjax import certify, ops
+from lipjax import certify
 from lipjax.certify import Radii
+from lipjax.exact import exact_network
 from lipjax.models import LipConvNet
-from lipjax.nn.soc import scale_estimate, with_followed
 
 
 class Constants(NamedTuple):
@@ -26,21 +24,23 @@ def lipschitz_bound(model: LipConvNet, variables: Any) -> float:
     r"""Proven Lipschitz constant of the features in the pixels, l2.
 
     .. math:: L = \frac{1}{\min \text{std}} \prod_{\text{layers}}
-              \max_{0 \le \theta \le B} |p(i \theta)|, \quad
-              B = k \sigma_{\text{true}} / \sigma_{\text{estimate}} \ge \|J\|
+              \max_{0 \le \theta \le B} |p(i \theta)|, \quad B \ge \|J\|
 
-    with p the evaluation polynomial. All else in the network is 1-Lipschitz.
+    with p the evaluation polynomial and B proven at each layer's image size, see
+    `lipjax.certify.skew_norm_bound`. All else in the network is 1-Lipschitz.
 
     Args:
       model: the network.
       variables: {"params": ..., "spectral": ...}.
 
     Returns:
-      L, a float.
+      L, a float; of the logits if the head is the orthogonal one.
 
-    Guarantee: a bound in exact arithmetic for the kernels that this function divides by
-    their scale in their own precision, the rounding of the bound included; the rounding
-    of the network's own execution is not counted.
+    Raises:
+      ValueError: if a weight is not finite.
+
+    Guarantee: a bound for `lipjax.exact_network(model, variables)`, the bound's own
+    rounding included.
 
     Example:
       >>> import jax.numpy as jnp
@@ -49,28 +49,7 @@ def lipschitz_bound(model: LipConvNet, variables: Any) -> float:
       >>> print(f"{lipschitz_bound(model, variables):.4f}")
       2.0000
     """
-    gains = [
-        layer_gain(kernel, vectors, model.series.eval_coefficients)
-        for _, (kernel, vectors) in with_followed(variables)
-        if np.ndim(kernel) == 4
-    ]
-    return math.prod(gains, start=1 / min(model.std)) * (1 + 4e-16 * (len(gains) + 1))
-
-
-def layer_gain(kernel: Any, vectors: Any, coefficients: ops.Coefficients) -> float:
-    """Proven gain of one skew-orthogonal convolution at any image size.
-
-    Args:
-      kernel: the parameter M, of shape [k, k, c, c].
-      vectors: the layer's entry in the collection "spectral".
-      coefficients: the polynomial.
-
-    Returns:
-      An upper bound on the largest singular value of p(J), in exact arithmetic.
-    """
-    skew = ops.skew_kernel(kernel)
-    sigma = scale_estimate(ops.unfoldings(skew), vectors)
-    return ops.polynomial_gain(coefficients, ops.unfolding_bound(skew / sigma))
+    return certify.network_bound(exact_network(model, variables)).lipschitz
 
 
 def certificate_constants(model: LipConvNet, variables: Any) -> Constants:
@@ -112,9 +91,9 @@ def predict_with_radius(
     Raises:
       ValueError: if the images have not the model's shape.
 
-    Guarantee: no perturbation shorter than the radius changes the prediction, if the
-    network is executed in exact arithmetic. The rounding of floating point is not
-    counted.
+    Guarantee: none for the execution at hand, whose rounding is not counted: this is
+    the quick answer, in the precision of the variables. `lipjax.certify.Certifier`
+    proves radii, rounding included.
 
     References: Singla & Feizi, NeurIPS 2022.
 

@@ -1,8 +1,31 @@
-"""Weights and logits in, radii and bounds out; no flax."""
+"""Weights and images in, proven bounds and radii out; no flax."""
 
+from lipjax.certify.certifier import Certificates as Certificates
+from lipjax.certify.certifier import Certifier as Certifier
+from lipjax.certify.convolutions import absolute_norm_bound as absolute_norm_bound
+from lipjax.certify.convolutions import skew_norm_bound as skew_norm_bound
+from lipjax.certify.curvature import (
+    additive_curvature_bounds as additive_curvature_bounds,
+)
 from lipjax.certify.curvature import curvature_radii as curvature_radii
 from lipjax.certify.curvature import global_curvatures as global_curvatures
+from lipjax.certify.curvature import pair_curvature_bound as pair_curvature_bound
 from lipjax.certify.curvature import pair_curvatures as pair_curvatures
+from lipjax.certify.eigenvalues import (
+    largest_eigenvalue_bound as largest_eigenvalue_bound,
+)
+from lipjax.certify.files import certificate_rows as certificate_rows
+from lipjax.certify.files import image_hash as image_hash
+from lipjax.certify.files import model_record as model_record
+from lipjax.certify.files import read_network as read_network
+from lipjax.certify.layers import ChannelPairs as ChannelPairs
+from lipjax.certify.layers import Flatten as Flatten
+from lipjax.certify.layers import LayerBound as LayerBound
+from lipjax.certify.layers import SkewConvolution as SkewConvolution
+from lipjax.certify.network import Linear as Linear
+from lipjax.certify.network import Network as Network
+from lipjax.certify.network import NetworkBound as NetworkBound
+from lipjax.certify.network import network_bound as network_bound
 from lipjax.certify.radii import Radii as Radii
 from lipjax.certify.radii import binding_radius as binding_radius
 from lipjax.certify.radii import linear_radii as linear_radii

@@ -112,13 +112,13 @@ class LipConvNet(nn.Module):
         super().__post_init__()
 
     def setup(self) -> None:
-        for name, conv, pairs in self._plan():
+        for name, conv, pairs in self.plan():
             setattr(self, name, Block(conv, pairs))
         self.classifier = self._head()
 
     def block_names(self) -> list[str]:
         """Names of the trunk's blocks, first to last, as in the parameters."""
-        return [name for name, _, _ in self._plan()]
+        return [name for name, _, _ in self.plan()]
 
     def features(self, x: jax.Array, train: bool = False) -> jax.Array:
         """What the head sees of images in [0, 1]: [n, h, w, c] -> [n, D]."""
@@ -157,7 +157,7 @@ class LipConvNet(nn.Module):
             return logits, self.classifier.penalty(logits, labels)
         return logits, jnp.zeros((), logits.dtype)
 
-    def _plan(self) -> Iterator[tuple[str, SkewOrthogonalConv, nn.Module]]:
+    def plan(self) -> Iterator[tuple[str, SkewOrthogonalConv, nn.Module]]:
         """Name, convolution and pair module of every block, first to last."""
         yield "initial", self._conv(self.width), self._pairs()
         channels, depth = self.width, self.layers_per_stage

@@ -1,0 +1,281 @@
+"""Attacks the test images of a certified run.
+
+    python -m experiments.attack --run=runs/NAME                  robust accuracy
+    python -m experiments.attack --run=runs/NAME --points=100000  inside certificates
+
+First prints, for each standard radius, the share of images that are certified beside
+the share that PGD and Auto-PGD (cross-entropy; targeted difference of logits ratio)
+leave right, and how near to the image the nearest change was found. Then, with
+--points, places that many points inside the certified radii, half of them in random
+directions and half by PGD, and counts those that change a prediction: there must be
+none. The same is done at --control times the radii, where many should succeed. Writes
+RUN/attack.json.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from tqdm import tqdm
+
+from lipjax import exact_network
+from lipjax.attacks import apgd, cross_entropy, on_sphere, pgd, targeted_dlr
+from lipjax.certify import Network, read_network
+from lipjax.certify.heads import head_bound
+from lipjax.certify.images import execute
+
+from .data import Dataset, load
+from .errors import UserError
+from .evaluation import RADIUS_NAMES, STANDARD_RADII
+from .files import write_json
+from .flags import run
+from .runs import Run
+from .training import Trainer
+
+FLAGS = flags.FLAGS
+_BATCH = 500
+_INSIDE = 0.999
+
+
+class Target:
+    """A certified run's first test images, its network and the radii.
+
+    Attributes:
+      x: images, float64 in [0, 1].
+      labels: of the images.
+      radius: certified, 0 where wrong or not certified.
+      right: which predictions are the labels.
+    """
+
+    def __init__(self, folder: Run, data: Dataset, count: int | None) -> None:
+        _, state = folder.restore("last", Trainer(folder.config, data).like())
+        rows = _certificates(folder.path)[:count]
+        self.network: Network = exact_network(folder.model, state.variables)
+        _check_same(folder.path, rows, self.network)
+        self.x = data.test.images[: len(rows)].astype(np.float64) / data.levels
+        self.labels = data.test.labels[: len(rows)]
+        self.radius = np.array([row["radius"] for row in rows])
+        predictions = np.array([row["prediction"] for row in rows])
+        self.right = predictions == self.labels
+        with jax.enable_x64(True):
+            self._head = head_bound(self.network.head)
+        variables = state.variables
+        self.logits = functools.partial(folder.model.apply, variables)
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Predictions of the certified network, in float64."""
+        with jax.enable_x64(True):
+            return np.asarray(
+                execute(self.network, self._head, jnp.asarray(x)).prediction
+            )
+
+
+def attacks(target: Target, steps: int) -> dict[str, Any]:
+    """The attacks by name, jitted: (x, labels, radius, key, box) -> points."""
+    kinds = {
+        "pgd": functools.partial(pgd, steps=steps),
+        "apgd_ce": functools.partial(apgd, steps=steps, loss=cross_entropy),
+    }
+    classes = target.network.head[-1].shape[0]
+    if classes >= 4:
+        for rank in (1, 2, 3):
+            kinds[f"apgd_dlr{rank}"] = functools.partial(
+                apgd, steps=steps, loss=targeted_dlr(rank)
+            )
+    return {
+        name: jax.jit(functools.partial(attack, target.logits), static_argnames="box")
+        for name, attack in kinds.items()
+    }
+
+
+def robust_accuracy(target: Target, steps: int, seed: int) -> list[dict[str, Any]]:
+    """A row per standard radius: certified and empirical robust accuracy."""
+    kinds = attacks(target, steps)
+    rows = []
+    for name, radius in zip(RADIUS_NAMES, STANDARD_RADII, strict=True):
+        standing = target.right.copy()
+        for number, attack in enumerate(kinds.values()):
+            # What is certified cannot fall, and what has fallen need not again.
+            open_ = np.flatnonzero(standing & (target.radius <= radius))
+            for chosen in _batches(open_, f"radius {name}"):
+                key = jax.random.fold_in(jax.random.key(seed), number)
+                found = _attack(target, attack, chosen, radius, key, box=True)
+                broken = target.predict(found) != target.labels[chosen]
+                standing[chosen[broken]] = False
+        certified = float(np.mean(target.right & (target.radius > radius)))
+        rows.append(
+            {"radius": name, "certified": certified, "empirical": standing.mean()}
+        )
+    return rows
+
+
+def nearest(target: Target, steps: int, seed: int) -> np.ndarray:
+    """Distance of the nearest change that was found of each image; infinite if none."""
+    attack = attacks(target, steps)["apgd_ce"]
+    found = np.full(len(target.x), np.inf)
+    sure = target.radius > 0
+    factors = [1.1, 1.25, 1.4, 1.6, 1.8, 2.0, 2.4, 3, 4, 6, 10, 20]
+    for number, factor in enumerate(factors):
+        open_ = np.flatnonzero(sure & np.isinf(found))
+        key = jax.random.fold_in(jax.random.key(seed), number)
+        for chosen in _batches(open_, f"{factor} times the radius"):
+            radius = factor * target.radius[chosen]
+            points = _attack(target, attack, chosen, radius, key, box=False)
+            found[chosen] = _along(target, chosen, points)
+    return found
+
+
+def inside(
+    target: Target, factor: float, points: int, steps: int, seed: int
+) -> tuple[int, int]:
+    """Points placed at `factor` times the certified radii, and how many succeed."""
+    sure = np.flatnonzero(target.radius > 0)
+    attack = attacks(target, steps)["pgd"]
+    sphere = jax.jit(on_sphere)
+    placed = successes = turn = 0
+    with tqdm(total=points, unit="point", disable=None, leave=False) as bar:
+        while placed < points:
+            for chosen in _batches(sure):
+                if placed >= points:
+                    break
+                key = jax.random.fold_in(jax.random.key(seed), turn)
+                radius = factor * target.radius[chosen]
+                if turn % 2:
+                    found = _attack(target, attack, chosen, radius, key, box=False)
+                else:
+                    with jax.enable_x64(True):
+                        found = np.asarray(sphere(key, target.x[chosen], radius))
+                found = _at(target.x[chosen], found, radius)
+                predicted = target.predict(_filled(found))[: len(chosen)]
+                successes += int(np.sum(predicted != target.labels[chosen]))
+                placed, turn = placed + len(chosen), turn + 1
+                bar.update(len(chosen))
+    return placed, successes
+
+
+def _attack(target: Target, attack, chosen, radius, key, *, box: bool) -> np.ndarray:
+    """Points from an attack in float32, on as many rows as a batch always has."""
+    radius = np.broadcast_to(radius, len(chosen)).astype(np.float32)
+    x = _filled(target.x[chosen].astype(np.float32))
+    labels = _filled(target.labels[chosen])
+    found = attack(x, labels, _filled(radius), key, box=box)
+    return np.asarray(found, np.float64)[: len(chosen)]
+
+
+def _at(x: np.ndarray, points: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """The points, moved along their directions to exactly the radius (to rounding)."""
+    delta = points - x
+    length = np.linalg.norm(delta.reshape(len(x), -1), axis=1)
+    scale = np.where(length > 0, radius / np.where(length > 0, length, 1), 0)
+    return x + scale.reshape(-1, 1, 1, 1) * delta
+
+
+def _along(target: Target, chosen: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Where the prediction changes on the way to each point; infinite if nowhere."""
+    x, labels = target.x[chosen], target.labels[chosen]
+    length = np.linalg.norm((points - x).reshape(len(x), -1), axis=1)
+    low, high = np.zeros(len(x)), np.ones(len(x))
+    changed = target.predict(_filled(points))[: len(x)] != labels
+    for _ in range(12):
+        middle = (low + high) / 2
+        at = x + middle.reshape(-1, 1, 1, 1) * (points - x)
+        broken = target.predict(_filled(at))[: len(x)] != labels
+        low, high = np.where(broken, low, middle), np.where(broken, middle, high)
+    return np.where(changed, high * length, np.inf)
+
+
+def _batches(indices: np.ndarray, description: str | None = None):
+    starts = range(0, len(indices), _BATCH)
+    for start in tqdm(starts, desc=description, disable=None, leave=False):
+        yield indices[start : start + _BATCH]
+
+
+def _filled(rows: np.ndarray) -> np.ndarray:
+    """The rows, repeated up to a batch: one shape, compiled once."""
+    return np.resize(rows, (_BATCH, *rows.shape[1:]))
+
+
+def _certificates(path: Path) -> list[dict[str, Any]]:
+    try:
+        lines = (path / "certificates.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} has no certificates ({error}): python -m experiments.certify "
+            f"--run={path}"
+        ) from error
+
+
+def _check_same(path: Path, rows: list[dict[str, Any]], network: Network) -> None:
+    again = f"certify again: python -m experiments.certify --run={path}"
+    try:
+        record = (path / "model.npz").read_bytes()
+        theirs = jax.tree.leaves(read_network(record))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path / 'model.npz'}: {error}; {again}") from error
+    digest = hashlib.sha256(record).hexdigest()
+    ours = jax.tree.leaves(network)
+    same = len(ours) == len(theirs) and all(map(np.array_equal, ours, theirs))
+    if not (rows and same and all(row.get("model") == digest for row in rows)):
+        raise UserError(f"the certificates in {path} are of another network: {again}")
+
+
+def main() -> None:
+    if not FLAGS.run:
+        raise UserError("say which run with --run=DIR")
+    folder = Run.open(Path(FLAGS.run))
+    config = folder.config
+    data = load(config.data, data_dir=config.data_dir, validation=config.validation)
+    target = Target(folder, data, FLAGS.images)
+    results: dict[str, Any] = {"images": len(target.x), "steps": FLAGS.steps}
+    print(f"{len(target.x)} test images of {data.name}, %")
+    print("   radius   certified (proven)   right under attack (estimate)")
+    results["robust"] = robust_accuracy(target, FLAGS.steps, FLAGS.seed)
+    for row in results["robust"]:
+        line = f"{row['radius']:>9}{100 * row['certified']:>21.2f}"
+        print(f"{line}{100 * row['empirical']:>32.2f}")
+    distances = nearest(target, FLAGS.steps, FLAGS.seed)
+    met = np.isfinite(distances)
+    certified, attacked = target.radius[met].mean(), distances[met].mean()
+    print(
+        f"\nMean certified radius {certified:.4f}, nearest change found at "
+        f"{attacked:.4f} on average: ratio {certified / attacked:.3f} "
+        f"({met.sum()} images)"
+    )
+    results["nearest"] = {
+        "images": int(met.sum()),
+        "certified": certified,
+        "attacked": attacked,
+    }
+    if FLAGS.points:
+        results["inside"] = []
+        for factor in (_INSIDE, FLAGS.control):
+            placed, successes = inside(
+                target, factor, FLAGS.points, FLAGS.steps, FLAGS.seed
+            )
+            print(f"{placed} points at {factor:g} of the radius: {successes} successes")
+            results["inside"].append(
+                {"factor": factor, "points": placed, "successes": successes}
+            )
+    write_json(folder.path / "attack.json", results)
+    print(f"In {folder.path}: attack.json")
+    if FLAGS.points and results["inside"][0]["successes"]:
+        raise UserError("a certificate is wrong: please report this run")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("run", None, "folder of the run")
+    flags.DEFINE_integer("images", None, "how many test images, the first; else all")
+    flags.DEFINE_integer("steps", 20, "gradient steps of an attack", lower_bound=1)
+    flags.DEFINE_integer("points", 0, "points to place inside certificates")
+    flags.DEFINE_float("control", 3.0, "factor on the radii, for comparison")
+    flags.DEFINE_integer("seed", 0, "of all random draws")
+    run(main, __doc__ or "")

@@ -1,0 +1,57 @@
+"""What an attack makes larger, one number an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Loss = Callable[[jax.Array, jax.Array], jax.Array]
+"""logits [n, C] and labels [n] to losses [n]."""
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Cross-entropy of logits [n, C] with labels [n], of shape [n].
+
+    Example:
+      >>> cross_entropy(jnp.zeros((1, 4)), jnp.array([2])).round(4)
+      Array([1.3863], dtype=float32)
+    """
+    return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1)[
+        :, 0
+    ]
+
+
+def targeted_dlr(rank: int = 1) -> Loss:
+    r"""The targeted difference of logits ratio, towards a runner-up.
+
+    .. math:: -\frac{z_y - z_t}{z_{\pi_1} - (z_{\pi_3} + z_{\pi_4}) / 2}
+
+    pi sorts the logits, largest first. It does not change with the logits' scale.
+
+    Args:
+      rank: which other class is the target t, by their logits; 1: the largest.
+
+    Returns:
+      A loss for logits of at least four classes.
+
+    References: Croce & Hein, Reliable evaluation of adversarial robustness, ICML 2020.
+
+    Example:
+      >>> targeted_dlr()(jnp.array([[4.0, 3.0, 2.0, 0.0]]), jnp.array([0]))
+      Array([-0.33333334], dtype=float32)
+    """
+
+    def loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
+        if logits.shape[1] < 4:
+            raise ValueError(f"the ratio needs four classes: {logits.shape[1]}")
+        own = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+        is_own = jnp.arange(logits.shape[1])[None] == labels[:, None]
+        others = lax.top_k(jnp.where(is_own, -jnp.inf, logits), rank)[0]
+        ranked = lax.top_k(logits, 4)[0]
+        spread = ranked[:, 0] - (ranked[:, 2] + ranked[:, 3]) / 2
+        return (others[:, -1] - own) / jnp.maximum(spread, 1e-12)
+
+    return loss

@@ -1,0 +1,104 @@
+"""Projected gradient ascent with restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from lipjax.attacks.balls import directions, on_sphere, per_image, project
+from lipjax.attacks.losses import Loss, cross_entropy
+
+Logits = Callable[[jax.Array], jax.Array]
+"""Images [n, ...] to logits [n, C]."""
+
+
+class Best(NamedTuple):
+    """The best points so far, their losses, and whether they are misclassified."""
+
+    point: jax.Array
+    loss: jax.Array
+    found: jax.Array
+
+
+def evaluate(logits: Logits, loss: Loss, x: jax.Array, labels: jax.Array):
+    """Losses [n], whether each is misclassified, and the losses' gradients."""
+
+    def total(x):
+        z = logits(x)
+        values = loss(z, labels)
+        return jnp.sum(values), (values, jnp.argmax(z, axis=1) != labels)
+
+    gradient, (values, found) = jax.grad(total, has_aux=True)(x)
+    return values, found, gradient
+
+
+def better(old: Best, new: Best) -> Best:
+    """Per image: a misclassified point before others, then the larger loss."""
+    wins = (new.found & ~old.found) | ((new.found == old.found) & (new.loss > old.loss))
+    return jax.tree.map(lambda o, n: jnp.where(per_image(wins, n), n, o), old, new)
+
+
+def pgd(
+    logits: Logits,
+    x: jax.Array,
+    labels: jax.Array,
+    radius: jax.Array | float,
+    key: jax.Array,
+    *,
+    loss: Loss = cross_entropy,
+    steps: int = 20,
+    restarts: int = 1,
+    box: bool = True,
+) -> jax.Array:
+    """Attacks each image by projected gradient ascent from random points.
+
+    A step goes 2.5 radius / steps along the gradient, scaled to norm 1.
+
+    Args:
+      logits: the network, as a function that `jax.jit` can trace.
+      x: images of shape [n, ...] in [0, 1].
+      labels: of shape [n].
+      radius: l2, one or [n].
+      key: for the starting points.
+      loss: what to make larger.
+      steps: gradients a restart.
+      restarts: starting points; the first is in the ball of a tenth of the radius.
+      box: whether pixels must stay in [0, 1].
+
+    Returns:
+      Points [n, ...] in the balls: a misclassified one wherever any was met, else the
+      one of the largest loss.
+
+    References: Madry et al., Towards deep learning models resistant to adversarial
+    attacks, 2018.
+
+    Example:
+      >>> x = jnp.full((1, 2), 0.5)
+      >>> pgd(lambda x: x, x, jnp.array([0]), 0.1, jax.random.key(0)).round(2)
+      Array([[0.43, 0.57]], dtype=float32)
+    """
+    radius = jnp.broadcast_to(jnp.asarray(radius, x.dtype), len(x))
+    rate = per_image(2.5 * radius / steps, x)
+
+    def step(_, carry):
+        point, best = carry
+        value, found, gradient = evaluate(logits, loss, point, labels)
+        best = better(best, Best(point, value, found))
+        moved = point + rate * directions(gradient)
+        return project(moved, x, radius, box), best
+
+    def restart(i, best):
+        share = jnp.where(i == 0, 0.1, 1.0).astype(x.dtype)
+        start = on_sphere(jax.random.fold_in(key, i), x, share * radius)
+        point, best = lax.fori_loop(
+            0, steps, step, (project(start, x, radius, box), best)
+        )
+        value, found, _ = evaluate(logits, loss, point, labels)
+        return better(best, Best(point, value, found))
+
+    value, found, _ = evaluate(logits, loss, x, labels)
+    return lax.fori_loop(0, restarts, restart, Best(x, value, found)).point

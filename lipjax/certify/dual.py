@@ -1,0 +1,187 @@
+r"""The dual certificate of a curvature head: nearly the true distance, and proven.
+
+For g = h_y - h_t, -m I <= Hessian, z the features and 0 <= eta < 1/m, the function
+1/2 ||delta||^2 + eta g(z + delta) is (1 - eta m)-strongly convex. Hence, with the
+residual rho = delta + eta grad g(z + delta) at **any** delta,
+
+.. math:: \operatorname{dist}(z, \{g \le 0\})^2 \ge \|\delta\|^2
+          + 2 \eta g(z + \delta) - \frac{\|\rho\|^2}{1 - \eta m}
+
+So a search in float32 may be as rough as it likes: what it finds is proven afterwards.
+
+Source: Singla & Feizi, ICML 2020, theorem 2 (the dual); the correction by the residual
+follows from strong convexity.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from lipjax.certify.rounding import FINAL, UNIT, down, up
+from lipjax.ops import CurvatureWeights, contract
+
+LARGEST_SHARE = 0.97
+"""Of 1/m, the largest eta that is tried."""
+
+
+class Items(NamedTuple):
+    """One problem a row: features, the predicted class, the other, their curvatures."""
+
+    features: jax.Array  # [n, D]
+    classes: jax.Array  # [n], y
+    others: jax.Array  # [n], t
+    below: jax.Array  # [n], m
+    above: jax.Array  # [n], M: sets the length of the search's steps
+
+
+class Point(NamedTuple):
+    """Where the bound is evaluated: any eta >= 0 and any delta make a valid one."""
+
+    eta: jax.Array  # [n]
+    delta: jax.Array  # [n, D]
+
+
+def margin_and_gradient(
+    weights: CurvatureWeights, items: Items, delta: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """g [n] and its gradient [n, D] at features + delta, of each item's pair."""
+    columns = weights.output_kernel.T
+    d = columns[items.classes] - columns[items.others]
+    bias = weights.output_bias
+    t = contract("nd,dh->nh", items.features + delta, weights.hidden_kernel)
+    t = t + weights.hidden_bias[None]
+    g = contract("nh,nh->n", jax.nn.softplus(t), d)
+    gradient = contract("nh,dh->nd", d / (1 + jnp.exp(-t)), weights.hidden_kernel)
+    return g + (bias[items.classes] - bias[items.others]), gradient
+
+
+def dual_radius(
+    weights: CurvatureWeights,
+    items: Items,
+    point: Point,
+    margin_error: jax.Array,
+    gradient_error: jax.Array,
+) -> jax.Array:
+    """Proven distance inside which the margin, less its error, stays positive.
+
+    Args:
+      weights: of the head, float64.
+      items: n problems.
+      point: eta and delta of each.
+      margin_error: [n], what to take off every margin.
+      gradient_error: [n], bound on the error of the gradient's norm.
+
+    Returns:
+      Of shape [n]; 0 where eta is not below 1/m, or the point proves nothing.
+    """
+    eta, delta = point
+    g, gradient = margin_and_gradient(weights, items, delta)
+    convexity = 1 - up(eta * items.below) - 4 * UNIT
+    residual = jnp.linalg.norm(delta + eta[:, None] * gradient, axis=1)
+    length = jnp.linalg.norm(delta, axis=1)
+    residual = up(residual + eta * gradient_error) + 4 * UNIT * length
+    gain = 2 * eta * (g - margin_error)
+    loss = residual**2 / jnp.where(convexity > 0, convexity, 1)
+    squared = length**2 + gain - loss
+    terms = length**2 + 2 * eta * (jnp.abs(g) + margin_error) + loss
+    squared = squared - FINAL * terms
+    proven = (convexity > 0) & (eta >= 0) & (squared > 0)
+    return jnp.where(proven, down(jnp.sqrt(jnp.where(proven, squared, 1))), 0)
+
+
+def search(
+    weights: CurvatureWeights, items: Items, *, rounds: int = 12, steps: int = 5
+) -> Point:
+    """Looks for eta and delta that give a large `dual_radius`, in float32.
+
+    Gradient steps in delta for a given eta; eta by the false position on the sign of
+    the margin there, which falls as eta grows. The best point seen is kept.
+
+    Args:
+      weights: of the head.
+      items: n problems, with a positive margin at delta = 0.
+      rounds: values of eta.
+      steps: gradient steps for each.
+
+    Returns:
+      The points, eta and delta exact in float32.
+    """
+    weights, items = jax.tree.map(_single, (weights, items))
+    zero = jnp.zeros_like(items.features)
+    g, gradient = margin_and_gradient(weights, items, zero)
+    m = jnp.maximum(items.below, 1e-30)
+    slope = jnp.sum(gradient**2, axis=1)
+    root = jnp.sqrt(slope + 2 * m * g)
+    # The closed form is the dual at delta = 0 and this eta: no search ends below it.
+    eta = 2 * g / jnp.maximum((jnp.sqrt(slope) + root) * root, 1e-30)
+    cap = LARGEST_SHARE / m
+    eta = jnp.minimum(eta, cap)
+    start = _Search(
+        eta, zero, 0 * g, g, cap, 0 * g, jnp.zeros(g.shape, bool), eta, zero, -1 + 0 * g
+    )
+    found = lax.fori_loop(
+        0, rounds, lambda _, s: _round(weights, items, steps, s), start
+    )
+    return Point(found.best_eta, found.best_delta)
+
+
+class _Search(NamedTuple):
+    eta: jax.Array
+    delta: jax.Array
+    low: jax.Array  # the margin is positive there
+    low_margin: jax.Array
+    high: jax.Array
+    high_margin: jax.Array
+    bracketed: jax.Array
+    best_eta: jax.Array
+    best_delta: jax.Array
+    best: jax.Array
+
+
+def _round(weights, items: Items, steps: int, s: _Search) -> _Search:
+    eta, cap = s.eta, LARGEST_SHARE / jnp.maximum(items.below, 1e-30)
+    rate = (2 / (2 + eta * (items.above - items.below)))[:, None]
+
+    def descend(_, delta):
+        _, gradient = margin_and_gradient(weights, items, delta)
+        return delta - rate * (delta + eta[:, None] * gradient)
+
+    delta = lax.fori_loop(0, steps, descend, s.delta)
+    g, gradient = margin_and_gradient(weights, items, delta)
+    residual = jnp.sum((delta + eta[:, None] * gradient) ** 2, axis=1)
+    value = jnp.sum(delta**2, axis=1) + 2 * eta * g
+    value = value - residual / (1 - eta * items.below)
+    better = value > s.best
+    positive = g > 0
+    low, low_margin = _pick(positive, (eta, g), (s.low, s.low_margin))
+    high, high_margin = _pick(positive, (s.high, s.high_margin), (eta, g))
+    bracketed = s.bracketed | ~positive
+    share = low_margin / jnp.maximum(low_margin - high_margin, 1e-30)
+    inside = low + jnp.clip(share, 0.1, 0.9) * (high - low)
+    eta = jnp.where(bracketed, inside, jnp.minimum(2 * eta, cap))
+    best_eta, best = _pick(better, (s.eta, value), (s.best_eta, s.best))
+    best_delta = jnp.where(better[:, None], delta, s.best_delta)
+    return _Search(
+        eta,
+        delta,
+        low,
+        low_margin,
+        high,
+        high_margin,
+        bracketed,
+        best_eta,
+        best_delta,
+        best,
+    )
+
+
+def _pick(condition, yes, no):
+    return tuple(jnp.where(condition, a, b) for a, b in zip(yes, no, strict=True))
+
+
+def _single(leaf: jax.Array) -> jax.Array:
+    return leaf.astype(jnp.float32) if leaf.dtype == jnp.float64 else leaf

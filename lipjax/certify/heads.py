@@ -1,0 +1,108 @@
+"""What is proven of a head, once per network: its pairs' constants, its rounding."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lipjax.certify.curvature import additive_curvature_bounds
+from lipjax.certify.network import Head, Linear
+from lipjax.certify.rounding import ELEMENTARY, TINY, UNIT, gamma, up
+from lipjax.ops import CurvatureWeights
+
+
+class LogitError(NamedTuple):
+    """Bound slope N + offset on the error of each logit at features of norm N."""
+
+    slope: jax.Array  # [C]
+    offset: jax.Array  # [C]
+
+    def of_pairs(self, classes: jax.Array, norm: jax.Array) -> jax.Array:
+        """Bound for the margins l_y - l_t, [n, C]: norm [n] or [n, C]."""
+        norm = norm.reshape(len(norm), -1)
+        each = self.slope[None] * norm + self.offset[None]
+        own = self.slope[classes][:, None] * norm + self.offset[classes][:, None]
+        return up(each + own)
+
+
+class HeadBound(NamedTuple):
+    """What certificates need of a head.
+
+    Attributes:
+      slopes: bound on the norm of every margin's gradient, [C, C]; of a linear head
+        alone, 0 otherwise.
+      curvatures: m of every pair, [C, C]: row y, column t is of h_y - h_t; 0 if linear.
+      error: of the logits.
+      gradient_error: of the norm of each logit's computed gradient.
+    """
+
+    slopes: jax.Array
+    curvatures: jax.Array
+    error: LogitError
+    gradient_error: LogitError
+
+
+def head_bound(head: Head) -> HeadBound:
+    """Proves what certificates of a head need.
+
+    Args:
+      head: in float64.
+
+    Returns:
+      The bounds; the curvatures are the quick ones of `additive_curvature_bounds`.
+
+    Example:
+      >>> bound = head_bound(Linear(np.eye(3), np.zeros(3)))
+      >>> bool((bound.slopes >= np.sqrt(2 * (1 - np.eye(3)))).all())
+      True
+    """
+    if isinstance(head, Linear):
+        return _linear_bound(head)
+    curvatures = jnp.asarray(additive_curvature_bounds(head))
+    return HeadBound(0 * curvatures, curvatures, *_curvature_errors(head))
+
+
+def _linear_bound(head: Linear) -> HeadBound:
+    kernel, bias = np.asarray(head.kernel), np.asarray(head.bias)
+    size = len(kernel)
+    exact = 1 + gamma(size + 4)
+    apart = kernel[:, :, None] - kernel[:, None, :]
+    distances = jnp.asarray(up(np.linalg.norm(apart, axis=0) * exact))
+    slope = up(gamma(size + 2) * np.linalg.norm(kernel, axis=0) * exact)
+    offset = up(gamma(size + 2) * np.abs(bias)) + TINY
+    return HeadBound(
+        distances, 0 * distances, _error(slope, offset), _error(0 * slope, 0 * offset)
+    )
+
+
+def _curvature_errors(weights: CurvatureWeights) -> tuple[LogitError, LogitError]:
+    r"""Rounding of the logits and of their gradients, see docs/guarantees.md.
+
+    With kappa = gamma_(D+4) + 2.5 elementary errors, a hidden unit is wrong by at most
+    kappa (||w_h|| N + |b_h| + 1), and as large as (||w_h|| N + |b_h| + 1).
+    """
+    w1, b1, w2, b2 = (np.asarray(w) for w in weights)
+    features, hidden = w1.shape
+    slopes = up(np.linalg.norm(w1, axis=0) * (1 + gamma(features + 2)))
+    offsets = up(np.abs(b1) + 1)
+    kappa = up(gamma(features + 4) + 3 * ELEMENTARY)
+    factor = up((kappa + gamma(hidden + 6)) * (1 + 2 * kappa + gamma(hidden)))
+    logits = _error(
+        up(factor * (slopes @ np.abs(w2))),
+        up(factor * (offsets @ np.abs(w2)) + gamma(hidden + 6) * np.abs(b2)) + TINY,
+    )
+    # The slope of softplus is 1/4-Lipschitz.
+    outer = up(np.linalg.norm(w1) * np.linalg.norm(w2, axis=0) * (1 + gamma(w1.size)))
+    fixed = kappa * offsets.max() / 4 + 2 * ELEMENTARY + gamma(hidden + 6)
+    gradients = _error(
+        up(outer * kappa * slopes.max() / 4),
+        up(outer * fixed + 4 * UNIT * outer) + TINY,
+    )
+    return logits, gradients
+
+
+def _error(slope: np.ndarray, offset: np.ndarray) -> LogitError:
+    return LogitError(jnp.asarray(slope), jnp.asarray(offset))

@@ -1,0 +1,168 @@
+"""The layers of a certified network: what they compute, and what is proven of it.
+
+Every layer has `__call__(x)`, the execution in float64 by plain dot products alone, and
+`bound(shape) -> (LayerBound, output shape)`. A new kind of layer joins by having both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lipjax import ops
+from lipjax.certify.convolutions import absolute_norm_bound, skew_norm_bound
+from lipjax.certify.rounding import TINY, UNIT, gamma, norm_bound, up
+from lipjax.ops.convolution import product_of_taps
+
+Shape = tuple[int, int, int]  # height, width, channels
+Numbers = Any  # an array of float64, of NumPy or JAX
+
+
+class LayerBound(NamedTuple):
+    """What is proven of a layer T, and of its execution fl(T) in float64.
+
+    ||T(x) - T(y)|| <= lipschitz ||x - y||, ||T(x)|| <= lipschitz ||x|| + offset and
+    ||fl(T)(x) - T(x)|| <= relative ||x|| + absolute.
+    """
+
+    lipschitz: float
+    offset: float
+    relative: float
+    absolute: float
+    evidence: dict[str, float]  # the norms behind it, by name
+
+
+class Layer(Protocol):
+    """What the certificate needs of a layer."""
+
+    def __call__(self, x: jax.Array) -> jax.Array: ...
+
+    def bound(self, shape: Shape) -> tuple[LayerBound, Shape]: ...
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["kernel", "bias"],
+    meta_fields=["coefficients", "stride"],
+)
+@dataclasses.dataclass(frozen=True)
+class SkewConvolution:
+    """x -> p(J) x + bias, after space-to-depth; J the convolution by a skew kernel.
+
+    Attributes:
+      kernel: skew in every bit, of shape [k, k, c, c].
+      bias: of shape [channels out], at most c of them.
+      coefficients: of p.
+      stride: side of the space-to-depth blocks.
+    """
+
+    kernel: Numbers
+    bias: Numbers
+    coefficients: ops.Coefficients
+    stride: int = 1
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = ops.with_channels(ops.space_to_depth(x, self.stride), self.kernel.shape[2])
+        z = self.coefficients[-1] * x
+        for a in self.coefficients[-2::-1]:
+            z = a * x + plain_convolution(z, self.kernel)
+        bias = jnp.expand_dims(self.bias, tuple(range(z.ndim - 1)))
+        return ops.with_channels(z, len(self.bias)) + bias
+
+    def bound(self, shape: Shape) -> tuple[LayerBound, Shape]:
+        height, width = shape[0] // self.stride, shape[1] // self.stride
+        kernel = np.asarray(self.kernel)
+        norm = skew_norm_bound(kernel, height, width)
+        absolute = absolute_norm_bound(kernel)
+        k, channels = kernel.shape[0], kernel.shape[2]
+        # A pixel meets at most min(k, side) taps a side; a_j x and the bias come too.
+        error = gamma(min(k, height) * min(k, width) * channels + 2)
+        offset = norm_bound(np.asarray(self.bias)) * up(math.sqrt(height * width))
+        bound = LayerBound(
+            lipschitz=ops.polynomial_gain(self.coefficients, norm),
+            offset=up(offset),
+            relative=self._relative_error(norm, absolute, error),
+            absolute=up(error * offset) + TINY,
+            evidence={"norm": norm, "absolute_norm": absolute},
+        )
+        return bound, (height, width, len(self.bias))
+
+    def _relative_error(self, norm: float, absolute: float, error: float) -> float:
+        """Of Horner's rule: each step is a dot product, and amplifies earlier errors.
+
+        The exact iterate w_j = sum_{i >= j} a_i J^(i-j) x has a norm that the gain of
+        those coefficients bounds.
+        """
+        a = self.coefficients
+        total = up(error * abs(a[-1]))
+        for j in range(len(a) - 2, -1, -1):
+            iterate = ops.polynomial_gain(a[j + 1 :], norm) + total
+            total = up(norm * total + error * (abs(a[j]) + absolute * iterate))
+        return total
+
+
+def plain_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The convolution by matrix products: dot products, whatever the platform."""
+    *batch, height, width, channels = x.shape
+    if max(height, width) == 1:
+        middle = kernel.shape[0] // 2
+        kernel = kernel[middle : middle + 1, middle : middle + 1]
+    y = product_of_taps(x.reshape(-1, height, width, channels), kernel)
+    return y.reshape(*batch, height, width, kernel.shape[-1])
+
+
+_PAIRS = {
+    "maxmin": (ops.maxmin, 1, 0.0),
+    "householder": (ops.householder, 1, 64 * UNIT),
+    "householder2": (ops.householder2, 1, 512 * UNIT),
+    "max": (ops.channel_max_pool, 2, 0.0),
+    "projection": (ops.projection_pool, 2, 64 * UNIT),
+}
+"""Map of channel pairs, by what it divides the channels, and its relative error: see
+docs/guarantees.md."""
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["angles"], meta_fields=["kind"]
+)
+@dataclasses.dataclass(frozen=True)
+class ChannelPairs:
+    """An activation or a pooling of channel pairs; 1-Lipschitz for all angles.
+
+    Attributes:
+      kind: "maxmin", "householder", "householder2", "max" or "projection".
+      angles: of shape [channels / 2] each, as many as the kind has.
+    """
+
+    kind: str
+    angles: tuple[Numbers, ...] = ()
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return _PAIRS[self.kind][0](x, *self.angles)
+
+    def bound(self, shape: Shape) -> tuple[LayerBound, Shape]:
+        _, divisor, relative = _PAIRS[self.kind]
+        tiny = TINY if relative else 0.0
+        height, width, channels = shape
+        return (
+            LayerBound(1.0, 0.0, relative, tiny, {}),
+            (height, width, channels // divisor),
+        )
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=[])
+@dataclasses.dataclass(frozen=True)
+class Flatten:
+    """All pixels' channels as those of a single pixel."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x.reshape(*x.shape[:-3], 1, 1, -1)
+
+    def bound(self, shape: Shape) -> tuple[LayerBound, Shape]:
+        return LayerBound(1.0, 0.0, 0.0, 0.0, {}), (1, 1, math.prod(shape))

@@ -1,0 +1,144 @@
+"""The certified object: a network whose weights are the float64 numbers given."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from lipjax.certify.layers import Layer, LayerBound, Numbers, Shape
+from lipjax.certify.rounding import gamma, up
+from lipjax.ops import CurvatureWeights
+
+
+class Linear(NamedTuple):
+    """A linear head: logits = features kernel + bias."""
+
+    kernel: Numbers  # [D, C]
+    bias: Numbers  # [C]
+
+
+Head = Linear | CurvatureWeights
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["mean", "std", "layers", "head"],
+    meta_fields=["image_shape"],
+)
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """Normalisation, layers and head, as exact real functions of their weights.
+
+    Attributes:
+      image_shape: (height, width, channels).
+      mean: per channel, subtracted from pixels in [0, 1].
+      std: per channel, divides them.
+      layers: applied in order; see `lipjax.certify.layers`.
+      head: of the flattened output of the last layer.
+    """
+
+    image_shape: Shape
+    mean: Numbers
+    std: Numbers
+    layers: tuple[Layer, ...]
+    head: Head
+
+    def normalize(self, x: jax.Array) -> jax.Array:
+        """(x - mean) / std of images [n, height, width, channels]."""
+        mean, std = (v.reshape(1, 1, 1, -1) for v in (self.mean, self.std))
+        return (x - mean) / std
+
+    def features(self, x: jax.Array) -> jax.Array:
+        """What the head sees of images in [0, 1]: [n, h, w, c] -> [n, D]."""
+        z = self.normalize(x)
+        for layer in self.layers:
+            z = layer(z)
+        return z.reshape(len(z), -1)
+
+
+class Affine(NamedTuple):
+    """The bound slope n + offset in the norm n of a normalised image."""
+
+    slope: float
+    offset: float
+
+    def __call__(self, n):
+        return up(self.slope * n + self.offset)
+
+
+class NetworkBound(NamedTuple):
+    """What is proven of a network's features, and of their execution in float64.
+
+    Attributes:
+      lipschitz: of the features in the pixels, l2.
+      scale: Lipschitz constant of the normalisation, 1 / min std.
+      norm: bound on the executed features' norm, in that of the normalised image.
+      error: bound on the executed features' distance from the exact ones.
+      layers: of every layer.
+    """
+
+    lipschitz: float
+    scale: float
+    norm: Affine
+    error: Affine
+    layers: tuple[LayerBound, ...]
+
+
+def network_bound(network: Network) -> NetworkBound:
+    r"""Proves a network's Lipschitz constant and bounds its rounding.
+
+    With L, o, rho, a of each layer (see `LayerBound`), norm N and error E before it:
+
+    .. math:: N' = L N + o + \rho N + a, \quad E' = L E + \rho N + a
+
+    Args:
+      network: the network.
+
+    Returns:
+      The bounds, valid for every image.
+
+    Raises:
+      ValueError: if a weight is not finite, a std not positive, or a kernel not skew.
+
+    Guarantee: see docs/guarantees.md, theorem 1.
+    """
+    _check(network)
+    shape = network.image_shape
+    norm, error = Affine(1 + gamma(4), 0.0), Affine(gamma(4), 0.0)
+    bounds: list[LayerBound] = []
+    for layer in network.layers:
+        bound, shape = layer.bound(shape)
+        rounding = Affine(
+            up(bound.relative * norm.slope),
+            up(bound.relative * norm.offset + bound.absolute),
+        )
+        norm, error = (
+            Affine(
+                up(bound.lipschitz * before.slope + rounding.slope),
+                up(bound.lipschitz * before.offset + offset + rounding.offset),
+            )
+            for before, offset in ((norm, bound.offset), (error, 0.0))
+        )
+        bounds.append(bound)
+    scale = up(1 / float(np.min(network.std)))
+    lipschitz = up(scale * math.prod(b.lipschitz for b in bounds))
+    return NetworkBound(lipschitz, scale, norm, error, tuple(bounds))
+
+
+def _check(network: Network) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(network):
+        if leaf.dtype != np.float64:
+            raise ValueError(f"{_name(path)} must be float64, not {leaf.dtype}")
+        if not np.isfinite(leaf).all():
+            raise ValueError(f"{_name(path)} has an entry that is not finite")
+    if np.min(network.std) <= 0:
+        raise ValueError(f"std must be positive: {network.std}")
+
+
+def _name(path) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")

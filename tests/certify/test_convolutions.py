@@ -1,0 +1,91 @@
+"""Norms of skew convolutions: above the dense Jacobian's, and close to it."""
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+
+from helpers.dense import convolution_matrix, normal
+from lipjax import ops
+from lipjax.certify import absolute_norm_bound, skew_norm_bound
+from lipjax.certify.convolutions import _hermitian_symbol, acting_taps
+
+SIDES = [(1, 1), (2, 2), (3, 2), (1, 5), (4, 4), (6, 5)]
+
+
+def skew(seed, k, channels, scale=1.0):
+    return np.asarray(ops.skew_kernel(scale * normal(seed, k, k, channels, channels)))
+
+
+@pytest.mark.parametrize("sides", SIDES)
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_bound_is_above_the_dense_norm(sides, k):
+    for seed in range(3):
+        kernel = skew(seed, k, 1 + 2 * seed)
+        norm = np.linalg.norm(convolution_matrix(kernel, *sides), 2)
+        assert norm <= skew_norm_bound(kernel, *sides)
+
+
+@pytest.mark.parametrize("sides", [(1, 1), (8, 8), (12, 9)])
+def test_bound_is_tight(sides):
+    """Zero padding loses little of the torus' norm on all but the smallest images."""
+    for seed in range(3):
+        kernel = skew(seed, 3, 4)
+        norm = np.linalg.norm(convolution_matrix(kernel, *sides), 2)
+        assert skew_norm_bound(kernel, *sides) <= 1.2 * norm
+
+
+@hypothesis.given(st.integers(0, 99), st.sampled_from([1, 3, 5]), st.integers(1, 4))
+def test_bound_is_below_that_of_the_unfoldings(seed, k, channels):
+    kernel = skew(seed, k, channels)
+    torus, unfolded = skew_norm_bound(kernel, 7, 7), ops.unfolding_bound(kernel)
+    assert torus <= unfolded * (1 + 1e-8) + 1e-140  # a bound for 0 covers underflow
+
+
+def test_a_torus_of_the_image_s_own_side_is_no_bound():
+    """The shortcut that leaves out the gap: five times too small at side 2."""
+    kernel = skew(0, 3, 1)
+    norm = np.linalg.norm(convolution_matrix(kernel, 2, 2), 2)
+    shortcut = max(
+        np.abs(np.linalg.eigvalsh(_hermitian_symbol(kernel, (i, j), (2, 2)))).max()
+        for i in range(2)
+        for j in range(2)
+    )
+    assert shortcut < norm <= skew_norm_bound(kernel, 2, 2)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_scale(k):
+    kernel = skew(0, k, 3)
+    ratio = skew_norm_bound(kernel * 2.0**30, 4, 4) / skew_norm_bound(kernel, 4, 4)
+    assert abs(ratio / 2.0**30 - 1) < 1e-8
+
+
+@pytest.mark.parametrize("sides", SIDES)
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_absolute_norm(sides, k):
+    kernel = skew(1, k, 4)
+    norm = np.linalg.norm(np.abs(convolution_matrix(kernel, *sides)), 2)
+    bound = absolute_norm_bound(kernel)
+    assert norm <= bound <= k**2 * np.linalg.norm(np.abs(kernel)) * 4
+    assert bound <= 1.001 * np.linalg.norm(np.abs(kernel).sum((0, 1)), 2) + 1e-12
+
+
+def test_absolute_norm_of_blocks_and_zeros():
+    kernel = np.zeros((1, 1, 4, 4))
+    assert 0 <= absolute_norm_bound(kernel) < 1e-100
+    kernel[0, 0, 0, 1], kernel[0, 0, 1, 0] = 3, -3
+    assert 3 <= absolute_norm_bound(kernel) <= 3.01
+
+
+def test_acting_taps():
+    kernel = normal(0, 5, 5, 1, 1)
+    np.testing.assert_array_equal(acting_taps(kernel, 9, 9), kernel)
+    np.testing.assert_array_equal(acting_taps(kernel, 2, 1), kernel[1:4, 2:3])
+
+
+def test_bad_kernels():
+    with pytest.raises(ValueError, match="not skew"):
+        skew_norm_bound(normal(0, 3, 3, 2, 2), 4, 4)
+    with pytest.raises(ValueError, match="not finite"):
+        skew_norm_bound(np.full((1, 1, 2, 2), np.nan), 4, 4)

@@ -1,0 +1,124 @@
+"""What is proven of layers holds: constants, norms, and the rounding of execution."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from helpers import extended
+from helpers.dense import jacobian, normal
+from helpers.jaxprs import contractions, imprecise
+from lipjax import ops
+from lipjax.certify import ChannelPairs, Flatten, SkewConvolution
+
+PI = np.pi
+
+
+def convolution(seed=0, k=3, channels=4, out=4, stride=1, scale=0.5, degree=6):
+    kernel = scale * normal(seed, k, k, channels, channels)
+    kernel = (kernel - kernel[::-1, ::-1].swapaxes(2, 3)) / 2  # jax is not x64 yet here
+    coefficients = ops.chebyshev(degree, 2.2)
+    return SkewConvolution(kernel, normal(seed + 1, out), coefficients, stride)
+
+
+def pairs(kind, seed=0, count=4):
+    number = {"householder": 1, "householder2": 3, "projection": 1}.get(kind, 0)
+    angles = np.random.default_rng(seed).uniform(-1, 7, (number, count))
+    return ChannelPairs(kind, tuple(angles))
+
+
+LAYERS = [
+    (convolution(), (4, 4, 4)),
+    (convolution(1, channels=8, out=6), (3, 2, 5)),
+    (convolution(2, channels=8, out=8, stride=2), (4, 6, 2)),
+    (convolution(3, k=1, channels=6, out=3), (2, 2, 6)),
+    (convolution(4, k=5, channels=4), (2, 1, 4)),
+    (convolution(5, scale=2.0, degree=3), (3, 3, 4)),  # expands
+    (convolution(6, channels=16, out=10), (1, 1, 16)),
+    *((pairs(kind), (2, 2, 8)) for kind in ("maxmin", "max", "householder")),
+    *((pairs(kind, 1), (2, 2, 8)) for kind in ("householder2", "projection")),
+    (Flatten(), (2, 3, 4)),
+]
+
+
+@pytest.mark.parametrize("layer, shape", LAYERS)
+def test_lipschitz_constant_and_shape(layer, shape):
+    bound, out = layer.bound(shape)
+    x = normal(7, *shape)
+    dense = jacobian(lambda x: layer(x[None])[0], x)
+    assert np.linalg.norm(dense, 2) <= bound.lipschitz * (1 + 1e-12)
+    y = layer(x[None])[0]
+    assert y.shape == out
+    most = bound.lipschitz * np.linalg.norm(x) + bound.offset
+    assert np.linalg.norm(y) <= most * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("layer, shape", LAYERS)
+@pytest.mark.parametrize("exponent", [-8, 0, 8])
+def test_rounding_is_within_its_bound(layer, shape, exponent):
+    extended.needs_extended()
+    bound, _ = layer.bound(shape)
+    x = normal(8, 200, *shape) * 10.0**exponent
+    exact = extended._layer(layer, x.astype(np.longdouble), np.longdouble)
+    norms = np.linalg.norm(x.reshape(200, -1), axis=1)
+    for run in (
+        np.asarray(jax.jit(lambda x: layer(x))(x)),
+        extended._layer(layer, x, np.float64),
+    ):
+        errors = np.linalg.norm((run - exact).astype(float).reshape(200, -1), axis=1)
+        assert (errors <= bound.relative * norms + bound.absolute).all()
+
+
+@pytest.mark.parametrize("kind", ["householder", "householder2", "projection"])
+def test_rounding_at_the_borders(kind):
+    """Points on borders between branches, up to a few units in the last place."""
+    extended.needs_extended()
+    layer = pairs(kind, 3, count=1)
+    rng = np.random.default_rng(0)
+    t = [float(angle[0]) for angle in layer.angles]
+    if kind == "householder":
+        borders = [t[0] / 2, t[0] / 2 + PI]
+    elif kind == "projection":
+        half = np.clip(t[0], 0, PI) / 2
+        borders = [half + PI / 2, -half - PI / 2, 0, PI]
+    else:
+        t0, t1, t2 = np.clip(t, 0, 2 * PI)
+        borders = t0 / 2 + np.array([0, t1 / 2, (t1 + t2) / 2, PI + t2 / 2])
+    angle = np.repeat(borders, 500) + rng.normal(size=500 * len(borders)) * 4e-16
+    x = np.stack([np.cos(angle), np.sin(angle)], -1).reshape(-1, 1, 1, 2)
+    exact = extended._layer(layer, x.astype(np.longdouble), np.longdouble)
+    error = np.asarray(jax.jit(lambda x: layer(x))(x)) - exact
+    worst = np.linalg.norm(error.astype(float).reshape(len(x), -1), axis=1).max()
+    bound, _ = layer.bound((1, 1, 2))
+    assert worst <= bound.relative
+
+
+@pytest.mark.parametrize("layer, shape", LAYERS)
+def test_execution_is_plain_products(layer, shape):
+    """No convolution primitive, whose algorithm platforms choose; full precision."""
+    jaxpr = jax.make_jaxpr(lambda x: layer(x))(jnp.zeros((2, *shape)))
+    assert not imprecise(jaxpr)
+    assert {e.primitive.name for e in contractions(jaxpr)} <= {"dot_general"}
+
+
+def adversarial(n=64):
+    """A 1x1 convolution and an image whose rounding errors all go the same way."""
+    half = np.full((n // 2, n // 2), 1 / n) * (1 + 2.0**-30)
+    kernel = np.zeros((1, 1, n, n))
+    kernel[0, 0, : n // 2, n // 2 :], kernel[0, 0, n // 2 :, : n // 2] = half, -half.T
+    return SkewConvolution(kernel, np.zeros(n), ops.chebyshev(8, 2.2), 1)
+
+
+def test_adversarial_weights_reach_a_thousandth_of_the_bound():
+    """Equal weights and sums in sequence: the bound is no thousand times too large."""
+    extended.needs_extended()
+    layer, ratios = adversarial(), []
+    bound, _ = layer.bound((1, 1, 64))
+    for seed in range(50):
+        x = 1 + np.random.default_rng(seed).uniform(size=(1, 1, 1, 64)) * 1e-9
+        x[..., :32] *= np.random.default_rng(seed).choice([1, 1e-3, -1])
+        exact = extended._layer(layer, x.astype(np.longdouble), np.longdouble)
+        run = extended._layer(layer, x, np.float64)
+        error = np.linalg.norm((run - exact).astype(float))
+        ratios.append(error / (bound.relative * np.linalg.norm(x) + bound.absolute))
+    assert 1e-3 <= max(ratios) <= 1

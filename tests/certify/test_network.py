@@ -1,0 +1,134 @@
+"""The exact network is the model's, and what is proven of it holds in execution."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from helpers import extended
+from helpers.dense import normal
+from helpers.networks import KINDS, images, small_model, small_network
+from lipjax import LipConvNet, exact_network, lipschitz_bound
+from lipjax.certify import Linear, network_bound
+from lipjax.certify.heads import head_bound
+from lipjax.certify.images import execute
+from lipjax.ops import curvature_logits
+
+
+def logits_of(network, x):
+    features = network.features(x)
+    if isinstance(network.head, Linear):
+        return features @ network.head.kernel + network.head.bias[None]
+    return curvature_logits(network.head, features)
+
+
+def in_double(model, variables):
+    model = model.clone(param_dtype=jnp.float64)
+    return model, jax.tree.map(lambda v: jnp.asarray(v, jnp.float64), variables)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_exact_network_is_the_model(kind):
+    model, variables = small_model(kind)
+    network = exact_network(model, variables)
+    x = images(5)
+    double, variables = in_double(model, variables)
+    expected = double.apply(variables, x)
+    np.testing.assert_allclose(jax.jit(logits_of)(network, x), expected, atol=1e-12)
+
+
+def test_orthogonal_head_on_several_pixels():
+    model = LipConvNet(
+        (8, 8, 1), 5, stages=1, width=2, head="orthogonal", mean=(0.3,), std=(0.4,)
+    )
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1), jnp.float32))
+    network = exact_network(model, variables)
+    double, variables = in_double(model, variables)
+    x = images(3)
+    expected = double.apply(variables, x)
+    np.testing.assert_allclose(logits_of(network, x), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_constant_bounds_difference_quotients_and_jacobians(kind):
+    network = small_network(kind, width=2)
+    bound = network_bound(network)
+    features = jax.jit(lambda x: network.features(x[None])[0])
+    jacobian = jax.jit(jax.jacrev(features))
+    for x in images(3):
+        dense = jacobian(x).reshape(-1, x.size)
+        assert np.linalg.norm(dense, 2) <= bound.lipschitz
+    assert bound.lipschitz >= bound.scale * 0.99
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_norm_and_error_bounds(kind):
+    extended.needs_extended()
+    network = small_network(kind)
+    bound, x = network_bound(network), images(40)
+    run = execute(network, head_bound(network.head), jnp.asarray(x))
+    exact, logits = extended.logits(network, x)
+    sequential, logits_in_sequence = extended.logits(network, x, np.float64)
+    for features in (np.asarray(run.features), sequential):
+        norms = np.linalg.norm(features, axis=1)
+        assert (norms <= bound.norm(np.asarray(run.norm))).all()
+        errors = np.linalg.norm((features - exact).astype(float), axis=1)
+        assert (errors <= bound.error(np.asarray(run.norm))).all()
+
+
+def test_forty_layers_do_not_expand():
+    model = LipConvNet(
+        (32, 32, 3), 10, stages=5, layers_per_stage=8, width=2, std=(1.0, 1.0, 1.0)
+    )
+    init = jax.jit(
+        lambda key: model.init(key, jnp.zeros((1, 32, 32, 3), jnp.float32)),
+        compiler_options={"xla_backend_optimization_level": 0},
+    )
+    network = exact_network(model, init(jax.random.key(0, impl="unsafe_rbg")))
+    bound = network_bound(network)
+    convolutions = [b for b in bound.layers if b.evidence]
+    assert len(convolutions) == 41
+    assert math.prod(b.lipschitz for b in convolutions) <= 1
+    assert bound.lipschitz <= 1 + 1e-11
+    assert max(b.evidence["norm"] for b in convolutions) > 1.5
+
+
+def test_lipschitz_bound_of_a_model():
+    model, variables = small_model()
+    network = exact_network(model, variables)
+    assert lipschitz_bound(model, variables) == network_bound(network).lipschitz
+
+
+def test_single_precision_is_refused():
+    network = small_network()
+    head = Linear(*(np.float32(w) for w in network.head))
+    with pytest.raises(ValueError, match="head.kernel must be float64"):
+        network_bound(dataclasses.replace(network, head=head))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_that_are_not_finite(bad):
+    network = small_network()
+    bias = network.head.bias.copy()
+    bias[2] = bad
+    head = network.head._replace(bias=bias)
+    with pytest.raises(ValueError, match="head.bias .* not finite"):
+        network_bound(dataclasses.replace(network, head=head))
+
+
+def test_std_must_be_positive():
+    network = dataclasses.replace(small_network(), std=np.array([0.0]))
+    with pytest.raises(ValueError, match="std must be positive"):
+        network_bound(network)
+
+
+def test_perturbed_kernels_are_refused():
+    network = small_network()
+    first = network.layers[0]
+    kernel = first.kernel + 1e-9 * normal(0, *first.kernel.shape)
+    layers = (dataclasses.replace(first, kernel=kernel), *network.layers[1:])
+    with pytest.raises(ValueError, match="not skew"):
+        network_bound(dataclasses.replace(network, layers=layers))

@@ -1,0 +1,35 @@
+"""Small networks to certify, with random weights."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lipjax import LipConvNet, exact_network
+
+KINDS = {
+    "normalized": {},
+    "orthogonal": {"head": "orthogonal", "activation": "householder"},
+    "curvature": {"head": "curvature", "hidden": 16, "activation": "householder2"},
+    "projection": {"pooling": "projection", "activation": "householder2"},
+}
+
+
+def small_model(kind="normalized", seed=0, **settings):
+    """A model for 8x8 images of one channel and 5 classes, and its variables."""
+    settings = dict(stages=3, width=4) | KINDS[kind] | settings
+    model = LipConvNet((8, 8, 1), 5, mean=(0.3,), std=(0.4,), **settings)
+    key = jax.random.key(seed, impl="unsafe_rbg")
+    x = jnp.zeros((1, 8, 8, 1), jnp.float32)
+    options = {"xla_backend_optimization_level": 0}
+    init = jax.jit(lambda key: model.init(key, x), compiler_options=options)
+    return model, init(key)
+
+
+def small_network(kind="normalized", seed=0, **settings):
+    """The exact network of `small_model`."""
+    return exact_network(*small_model(kind, seed, **settings))
+
+
+def images(count, seed=0, shape=(8, 8, 1)):
+    """Random images in [0, 1], float64."""
+    return np.random.default_rng(seed).uniform(size=(count, *shape))

@@ -53,8 +53,9 @@ def apgd(
 
     Example:
       >>> x = jnp.full((1, 2), 0.5)
-      >>> apgd(lambda x: x, x, jnp.array([0]), 0.1, jax.random.key(0)).round(2)
-      Array([[0.43, 0.57]], dtype=float32)
+      >>> y = apgd(lambda x: x, x, jnp.array([0]), 0.1, jax.random.key(0))
+      >>> [f"{v:.2f}" for v in y[0]]
+      ['0.43', '0.57']
     """
     radius = jnp.broadcast_to(jnp.asarray(radius, x.dtype), len(x))
     since = jnp.asarray(_checkpoints(steps))

@@ -67,7 +67,7 @@ class Certifier:
       ...     network = Network((1, 1, 2), jnp.zeros(2), jnp.ones(2), (), head)
       ...     certifier = Certifier(network)
       ...     radius = certifier(np.array([[[[0.75, 0.25]]]])).radius[0]
-      >>> 0.5**1.5 - 1e-10 < radius <= 0.5**1.5
+      >>> bool(0.5**1.5 - 1e-10 < radius <= 0.5**1.5)
       True
 
     Attributes:

@@ -29,8 +29,6 @@ from tqdm import tqdm
 from lipjax import exact_network
 from lipjax.attacks import apgd, cross_entropy, on_sphere, pgd, targeted_dlr
 from lipjax.certify import Network, read_network
-from lipjax.certify.heads import head_bound
-from lipjax.certify.images import execute
 
 from .data import Dataset, load
 from .errors import UserError
@@ -65,17 +63,17 @@ class Target:
         self.radius = np.array([row["radius"] for row in rows])
         predictions = np.array([row["prediction"] for row in rows])
         self.right = predictions == self.labels
-        with jax.enable_x64(True):
-            self._head = head_bound(self.network.head)
-        variables = state.variables
-        self.logits = functools.partial(folder.model.apply, variables)
+        self.logits: Any = functools.partial(folder.model.apply, state.variables)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Predictions of the certified network, in float64."""
         with jax.enable_x64(True):
-            return np.asarray(
-                execute(self.network, self._head, jnp.asarray(x)).prediction
-            )
+            return np.asarray(_predict(self.network, jnp.asarray(x)))
+
+
+@jax.jit
+def _predict(network: Network, x: jax.Array) -> jax.Array:
+    return jnp.argmax(network.logits(x), axis=1)
 
 
 def attacks(target: Target, steps: int) -> dict[str, Any]:

@@ -122,11 +122,12 @@ def _train(folder: Run, trainer: Trainer, epoch: int, state: State) -> State:
                 seconds,
                 int(totals.images) / seconds,
             )
-            folder.save("last", done, state)
+            # In this order, a run that is killed in between repeats the epoch.
+            folder.add(row)
             if len(trainer.data.validation) and _merit(row) > best:
                 best = _merit(row)
                 folder.save("best", done, state)
-            folder.add(row)
+            folder.save("last", done, state)
             left = (time.perf_counter() - begin) / (done - epoch) * (epochs - done)
             tqdm.write(report.epoch_line(row, epochs, left))
     return state

@@ -10,7 +10,7 @@ from .config import Config
 def digits() -> Config:
     """Scikit-learn's 8x8 digits, on a CPU in minutes."""
     return Config(
-        data="digits", depth=3, width=8, epochs=140, batch_size=32, augment=False
+        data="digits", depth=3, width=8, epochs=300, batch_size=32, augment=False
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from lipjax.certify.layers import Layer, LayerBound, Numbers, Shape
 from lipjax.certify.rounding import gamma, up
-from lipjax.ops import CurvatureWeights
+from lipjax.ops import CurvatureWeights, contract, curvature_logits
 
 
 class Linear(NamedTuple):
@@ -59,6 +59,17 @@ class Network:
         for layer in self.layers:
             z = layer(z)
         return z.reshape(len(z), -1)
+
+    def classify(self, features: jax.Array) -> jax.Array:
+        """The head's logits [n, C] of features [n, D]."""
+        head = self.head
+        if isinstance(head, Linear):
+            return contract("nd,dc->nc", features, head.kernel) + head.bias[None]
+        return curvature_logits(head, features)
+
+    def logits(self, x: jax.Array) -> jax.Array:
+        """Logits [n, C] of images [n, h, w, c] in [0, 1]."""
+        return self.classify(self.features(x))
 
 
 class Affine(NamedTuple):

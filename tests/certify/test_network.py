@@ -15,14 +15,6 @@ from lipjax import LipConvNet, exact_network, lipschitz_bound
 from lipjax.certify import Linear, network_bound
 from lipjax.certify.heads import head_bound
 from lipjax.certify.images import execute
-from lipjax.ops import curvature_logits
-
-
-def logits_of(network, x):
-    features = network.features(x)
-    if isinstance(network.head, Linear):
-        return features @ network.head.kernel + network.head.bias[None]
-    return curvature_logits(network.head, features)
 
 
 def in_double(model, variables):
@@ -37,7 +29,7 @@ def test_exact_network_is_the_model(kind):
     x = images(5)
     double, variables = in_double(model, variables)
     expected = double.apply(variables, x)
-    np.testing.assert_allclose(jax.jit(logits_of)(network, x), expected, atol=1e-12)
+    np.testing.assert_allclose(jax.jit(network.logits)(x), expected, atol=1e-12)
 
 
 def test_orthogonal_head_on_several_pixels():
@@ -49,7 +41,7 @@ def test_orthogonal_head_on_several_pixels():
     double, variables = in_double(model, variables)
     x = images(3)
     expected = double.apply(variables, x)
-    np.testing.assert_allclose(logits_of(network, x), expected, atol=1e-12)
+    np.testing.assert_allclose(network.logits(x), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)

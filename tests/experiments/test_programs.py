@@ -2,8 +2,11 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +37,7 @@ def refused(name, *flags):
     return lines[0]
 
 
-@pytest.mark.parametrize("name", ["train", "certify"])
+@pytest.mark.parametrize("name", ["train", "certify", "attack"])
 def test_help_teaches(name):
     result = program(name, "--help")
     assert result.returncode == 0
@@ -104,7 +107,7 @@ def test_a_run_leaves_what_it_promises(finished):
     assert test["accuracy"] == pytest.approx(clean)
     robust = np.mean([c["radius"] > 0.5 for c in certificates])
     assert test["0.5"] == pytest.approx(robust)
-    assert "estimate" in printed and "36/255" in printed
+    assert "proven" in printed and "36/255" in printed
     assert not list(run.rglob("*.part")) and not list(run.rglob("*tmp*"))
 
 
@@ -114,6 +117,78 @@ def test_certify_repeats_the_end_of_the_run(finished):
     result = program("certify", f"--run={run}")
     assert result.returncode == 0, result.stderr
     assert (run / "certificates.jsonl").read_bytes() == before
+
+
+def test_the_checker_accepts_the_proof(finished):
+    run, _ = finished
+    files = ["certificates.jsonl", "--model", "model.npz", "--data", "images.npz"]
+    command = [sys.executable, ROOT / "lipjax" / "verify.py", *files]
+    result = subprocess.run(command, cwd=run, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "accepted: 10 " in result.stdout
+
+
+def test_attack(finished):
+    run, _ = finished
+    flags = [f"--run={run}", "--steps=3", "--points=20", "--images=6"]
+    result = program("attack", *flags)
+    assert result.returncode == 0, result.stderr
+    found = json.loads((run / "attack.json").read_text())
+    assert [row["radius"] for row in found["robust"]][:2] == ["36/255", "72/255"]
+    for row in found["robust"]:
+        assert row["certified"] <= row["empirical"] <= 1
+    inside, beyond = found["inside"]
+    assert inside["factor"] == 0.999 and inside["successes"] == 0
+    assert inside["points"] >= 20 and beyond["points"] >= 20
+    nearest = found["nearest"]
+    assert nearest["images"] == 0 or nearest["certified"] < nearest["attacked"]
+
+
+def test_certificates_of_another_network_are_not_attacked(finished, tmp_path):
+    run, _ = finished
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    record = dict(np.load(copy / "model.npz"))
+    record["head.bias"] += 1e-9
+    np.savez(copy / "model.npz", **record)
+    assert "certify again" in refused("attack", f"--run={copy}")
+    (copy / "certificates.jsonl").unlink()
+    assert "no certificates" in refused("attack", f"--run={copy}")
+
+
+LONGER = ("--epochs=25", "--batch_size=8", "--width=2", "--depth=2", "--validation=4")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_cut_resumes_bit_for_bit(pictures, tmp_path, number):
+    """Killed outright, or by Ctrl-C, it ends as if nothing had happened."""
+    flags = (f"--data=folder:{pictures}", *LONGER)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert program("train", f"--run={whole}", *flags).returncode == 0
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "0"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "experiments.train", f"--run={cut}", *flags],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    metrics = cut / "metrics.jsonl"
+    while not metrics.exists() or len(metrics.read_text().splitlines()) < 4:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(number)
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    if number == signal.SIGINT:
+        assert f"--resume={cut}" in printed and "Traceback" not in errors
+    result = program("train", f"--resume={cut}")
+    assert result.returncode == 0, result.stderr
+    for name in ("metrics.jsonl", "certificates.jsonl"):
+        ours, theirs = (_json_lines(path / name) for path in (cut, whole))
+        for row in (*ours, *theirs):
+            row.pop("seconds", None), row.pop("images_per_second", None)
+        assert ours == theirs
 
 
 def test_two_devices_train_as_one(finished, pictures, tmp_path):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from lipjax.ops.contraction import PRECISION, contract
+
+_LARGEST_OPERATOR = 2**22  # entries; beyond, its assembly costs more than it saves
 
 
 def same_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -17,10 +20,11 @@ def same_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
     .. math:: y_{p} = \sum_{t} K_{t}^\top x_{p + t}, \quad x = 0 \text{ outside.}
 
     The lowering follows the shape: the middle tap's matrix product for 1x1 images; on
-    a CPU, one product over gathered views for other images smaller than the kernel,
-    where XLA's own convolution falls to 1 GFLOP/s; the platform's convolution
-    otherwise, with derivatives of our own on a CPU, where XLA's own are up to 300
-    times slower inside a loop. All give the same numbers to rounding.
+    a CPU, for other images smaller than the kernel, where XLA's own convolution falls
+    to 1 GFLOP/s, one product by the dense operator, or over gathered views where that
+    operator is large; the platform's convolution otherwise, with derivatives of our own
+    on a CPU, where XLA's own are up to 300 times slower inside a loop. All give the
+    same numbers to rounding.
 
     Args:
       x: input of shape [..., height, width, channels_in].
@@ -55,8 +59,14 @@ def _lowered(x: jax.Array, kernel: jax.Array) -> jax.Array:
         kernel = kernel[k // 2 :, k // 2 :][:1, :1]
     if kernel.shape[0] == 1:
         return product_of_views(x, kernel)
-    on_cpu = looped_convolution if side >= k else product_of_views
+    on_cpu = looped_convolution if side >= k else _small_image_lowering(x, kernel)
     return lax.platform_dependent(x, kernel, cpu=on_cpu, default=platform_convolution)
+
+
+def _small_image_lowering(x: jax.Array, kernel: jax.Array):
+    pixels = x.shape[1] * x.shape[2]
+    entries = pixels**2 * kernel.shape[2] * kernel.shape[3]
+    return product_by_operator if entries <= _LARGEST_OPERATOR else product_of_views
 
 
 def platform_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -123,6 +133,24 @@ def product_of_views(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 def _is_zero(tangent: object) -> bool:
     return isinstance(tangent, jax.custom_derivatives.SymbolicZero)
+
+
+def product_by_operator(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The convolution as one matrix product by its dense operator."""
+    n, height, width, _ = x.shape
+    k, half = kernel.shape[0], kernel.shape[0] // 2
+    zero = jnp.zeros_like(kernel[0, 0])
+    pixels = list(itertools.product(range(height), range(width)))
+
+    def block(source: tuple[int, int], target: tuple[int, int]) -> jax.Array:
+        row, column = (s - t + half for s, t in zip(source, target, strict=True))
+        inside = 0 <= row < k and 0 <= column < k
+        return kernel[row, column] if inside else zero
+
+    rows = [jnp.concatenate([block(s, t) for t in pixels], axis=1) for s in pixels]
+    operator = jnp.concatenate(rows, axis=0)
+    y = contract("ni,io->no", x.reshape(n, -1), operator)
+    return y.reshape(n, height, width, -1)
 
 
 def _views(x: jax.Array, k: int) -> list[jax.Array]:

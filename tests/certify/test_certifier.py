@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helpers import extended, golden
+from experiments import extended
+from helpers import golden
 from helpers.heads import GOLDEN_HEADS, golden_head
 from helpers.jaxprs import contractions, imprecise
 from helpers.networks import KINDS, images, small_network
+from helpers.skips import needs_extended
 from lipjax.attacks import on_sphere, pgd
 from lipjax.certify import Certifier, Linear, Network, pair_curvature_bound
 from lipjax.certify.heads import head_bound
@@ -38,13 +40,13 @@ def test_no_attack_within_the_radius_succeeds(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_slack_is_above_the_measured_rounding(kind):
     """Of a margin, at the image: the budget holds it twice, for x and x + delta."""
-    extended.needs_extended()
+    needs_extended()
     network, x = small_network(kind), images(40)
     certifier = Certifier(network)
     found = certifier(x)
     run = execute(network, certifier.head, jnp.asarray(x))
-    _, exact = extended.logits(network, x)
-    _, sequential = extended.logits(network, x, np.float64)
+    _, exact = extended.execute(network, x)
+    _, sequential = extended.execute(network, x, np.float64)
     rows = np.arange(len(x))
     y, t = found.prediction, found.runner_up
     for margins in (

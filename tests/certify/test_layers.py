@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helpers import extended
+from experiments import extended
 from helpers.dense import jacobian, normal
 from helpers.jaxprs import contractions, imprecise
+from helpers.skips import needs_extended
 from lipjax import ops
 from lipjax.certify import ChannelPairs, Flatten, SkewConvolution
 
@@ -56,14 +57,14 @@ def test_lipschitz_constant_and_shape(layer, shape):
 @pytest.mark.parametrize("layer, shape", LAYERS)
 @pytest.mark.parametrize("exponent", [-8, 0, 8])
 def test_rounding_is_within_its_bound(layer, shape, exponent):
-    extended.needs_extended()
+    needs_extended()
     bound, _ = layer.bound(shape)
     x = normal(8, 200, *shape) * 10.0**exponent
-    exact = extended._layer(layer, x.astype(np.longdouble), np.longdouble)
+    exact = extended.apply(layer, x)
     norms = np.linalg.norm(x.reshape(200, -1), axis=1)
     for run in (
         np.asarray(jax.jit(lambda x: layer(x))(x)),
-        extended._layer(layer, x, np.float64),
+        extended.apply(layer, x, np.float64),
     ):
         errors = np.linalg.norm((run - exact).astype(float).reshape(200, -1), axis=1)
         assert (errors <= bound.relative * norms + bound.absolute).all()
@@ -72,7 +73,7 @@ def test_rounding_is_within_its_bound(layer, shape, exponent):
 @pytest.mark.parametrize("kind", ["householder", "householder2", "projection"])
 def test_rounding_at_the_borders(kind):
     """Points on borders between branches, up to a few units in the last place."""
-    extended.needs_extended()
+    needs_extended()
     layer = pairs(kind, 3, count=1)
     rng = np.random.default_rng(0)
     t = [float(angle[0]) for angle in layer.angles]
@@ -86,7 +87,7 @@ def test_rounding_at_the_borders(kind):
         borders = t0 / 2 + np.array([0, t1 / 2, (t1 + t2) / 2, PI + t2 / 2])
     angle = np.repeat(borders, 500) + rng.normal(size=500 * len(borders)) * 4e-16
     x = np.stack([np.cos(angle), np.sin(angle)], -1).reshape(-1, 1, 1, 2)
-    exact = extended._layer(layer, x.astype(np.longdouble), np.longdouble)
+    exact = extended.apply(layer, x)
     error = np.asarray(jax.jit(lambda x: layer(x))(x)) - exact
     worst = np.linalg.norm(error.astype(float).reshape(len(x), -1), axis=1).max()
     bound, _ = layer.bound((1, 1, 2))
@@ -111,14 +112,14 @@ def adversarial(n=64):
 
 def test_adversarial_weights_reach_a_thousandth_of_the_bound():
     """Equal weights and sums in sequence: the bound is no thousand times too large."""
-    extended.needs_extended()
+    needs_extended()
     layer, ratios = adversarial(), []
     bound, _ = layer.bound((1, 1, 64))
     for seed in range(50):
         x = 1 + np.random.default_rng(seed).uniform(size=(1, 1, 1, 64)) * 1e-9
         x[..., :32] *= np.random.default_rng(seed).choice([1, 1e-3, -1])
-        exact = extended._layer(layer, x.astype(np.longdouble), np.longdouble)
-        run = extended._layer(layer, x, np.float64)
+        exact = extended.apply(layer, x)
+        run = extended.apply(layer, x, np.float64)
         error = np.linalg.norm((run - exact).astype(float))
         ratios.append(error / (bound.relative * np.linalg.norm(x) + bound.absolute))
     assert 1e-3 <= max(ratios) <= 1

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helpers import extended
+from experiments import extended
 from helpers.dense import normal
 from helpers.networks import KINDS, images, small_model, small_network
+from helpers.skips import needs_extended
 from lipjax import LipConvNet, exact_network, lipschitz_bound
 from lipjax.certify import Linear, network_bound
 from lipjax.certify.heads import head_bound
@@ -58,12 +59,12 @@ def test_constant_bounds_difference_quotients_and_jacobians(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_norm_and_error_bounds(kind):
-    extended.needs_extended()
+    needs_extended()
     network = small_network(kind)
     bound, x = network_bound(network), images(40)
     run = execute(network, head_bound(network.head), jnp.asarray(x))
-    exact, logits = extended.logits(network, x)
-    sequential, logits_in_sequence = extended.logits(network, x, np.float64)
+    exact, logits = extended.execute(network, x)
+    sequential, logits_in_sequence = extended.execute(network, x, np.float64)
     for features in (np.asarray(run.features), sequential):
         norms = np.linalg.norm(features, axis=1)
         assert (norms <= bound.norm(np.asarray(run.norm))).all()

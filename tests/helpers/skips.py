@@ -2,6 +2,10 @@
 
 import os
 
+import pytest
+
+from experiments import extended
+
 ABSENT_HARDWARE = ("GPU", "TPU")
 
 
@@ -16,3 +20,9 @@ def refuse_skip(report):
         report.outcome = "failed"
         report.longrepr = f"skipped in CI: {reason}"
     return report
+
+
+def needs_extended():
+    """Skips a test where the CPU has no 80-bit numbers to measure rounding with."""
+    if not extended.has_extended():
+        pytest.skip("no 80-bit arithmetic: neither this CPU nor any GPU or TPU has it")

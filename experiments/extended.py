@@ -1,22 +1,34 @@
-"""Certified networks in 80-bit arithmetic, and in float64 with sums in sequence."""
+"""Certified networks in any precision of NumPy, every sum taken term after term.
+
+In 80 bits this is what rounding is measured against; in 64 or 32 it is an execution
+whose order of sums is a bad one, and allowed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
-import pytest
 
-from lipjax.certify import ChannelPairs, Flatten, Linear
+from lipjax.certify import ChannelPairs, Flatten, Linear, Network, SkewConvolution
+from lipjax.certify.layers import Layer
 
-
-def needs_extended():
-    if np.finfo(np.longdouble).nmant < 63:
-        pytest.skip("no 80-bit arithmetic on this CPU; a GPU or TPU has none either")
+EXTENDED = np.longdouble
 
 
-def logits(network, x, dtype=np.longdouble):
-    """Features and logits in `dtype`, every dot product summed term after term."""
+def has_extended() -> bool:
+    """Whether this CPU has 80-bit numbers."""
+    return np.finfo(EXTENDED).nmant >= 63
+
+
+def execute(
+    network: Network, x: np.ndarray, dtype: Any = EXTENDED
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features [n, D] and logits [n, C] of images [n, h, w, c], all in `dtype`."""
     x, mean, std = (np.asarray(v, dtype) for v in (x, network.mean, network.std))
     z = (x - mean) / std
     for layer in network.layers:
-        z = _layer(layer, z, dtype)
+        z = apply(layer, z, dtype)
     features = z.reshape(len(z), -1)
     head = network.head
     if isinstance(head, Linear):
@@ -40,11 +52,14 @@ def _product(x, matrix, dtype):
     return total
 
 
-def _layer(layer, z, dtype):
+def apply(layer: Layer, z: np.ndarray, dtype: Any = EXTENDED) -> np.ndarray:
+    """One layer's output."""
+    z = z.astype(dtype)
     if isinstance(layer, Flatten):
         return z.reshape(len(z), 1, 1, -1)
     if isinstance(layer, ChannelPairs):
         return _pairs(layer, z, dtype)
+    assert isinstance(layer, SkewConvolution)
     n, height, width, channels = z.shape
     s = layer.stride
     z = z.reshape(n, height // s, s, width // s, s, channels)

@@ -8,8 +8,8 @@ the share that PGD and Auto-PGD (cross-entropy; targeted difference of logits ra
 leave right, and how near to the image the nearest change was found. Then, with
 --points, places that many points inside the certified radii, half of them in random
 directions and half by PGD, and counts those that change a prediction: there must be
-none. The same is done at --control times the radii, where many should succeed. Writes
-RUN/attack.json.
+none. The same is done with a tenth of the points at --control times the radii, where
+many should succeed. Writes RUN/attack.json.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +65,32 @@ class Target:
         predictions = np.array([row["prediction"] for row in rows])
         self.right = predictions == self.labels
         self.logits: Any = functools.partial(folder.model.apply, state.variables)
+        self._quick = jax.jit(functools.partial(_prediction_and_doubt, self.logits))
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """Predictions of the certified network, in float64."""
-        with jax.enable_x64(True):
-            return np.asarray(_predict(self.network, jnp.asarray(x)))
+        """Predictions of the certified network for a batch.
+
+        In float64 wherever float32 leaves less than a thousandth of the logits' size
+        between the two largest: a thousand times what its rounding was measured at.
+        """
+        prediction, unsure = (np.array(v) for v in self._quick(x.astype(np.float32)))
+        rows = np.flatnonzero(unsure)
+        if len(rows):
+            with jax.enable_x64(True):
+                sure = _predict(self.network, jnp.asarray(_filled(x[rows])))
+            prediction[rows] = sure[: len(rows)]
+        return prediction
 
 
 @jax.jit
 def _predict(network: Network, x: jax.Array) -> jax.Array:
     return jnp.argmax(network.logits(x), axis=1)
+
+
+def _prediction_and_doubt(logits, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    z = logits(x)
+    first, second = jax.lax.top_k(z, 2)[0].T
+    return jnp.argmax(z, axis=1), first - second < 1e-3 * jnp.max(jnp.abs(z), axis=1)
 
 
 def attacks(target: Target, steps: int) -> dict[str, Any]:
@@ -256,9 +273,8 @@ def main() -> None:
     if FLAGS.points:
         results["inside"] = []
         for factor in (_INSIDE, FLAGS.control):
-            placed, successes = inside(
-                target, factor, FLAGS.points, FLAGS.steps, FLAGS.seed
-            )
+            points = FLAGS.points if factor == _INSIDE else math.ceil(FLAGS.points / 10)
+            placed, successes = inside(target, factor, points, FLAGS.steps, FLAGS.seed)
             print(f"{placed} points at {factor:g} of the radius: {successes} successes")
             results["inside"].append(
                 {"factor": factor, "points": placed, "successes": successes}

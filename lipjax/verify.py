@@ -2,9 +2,8 @@
 
     python verify.py certificates.jsonl --model model.npz --data images.npz
 
-Executes the network in float64, proves every bound that the model record claims, and
-every radius: docs/guarantees.md has the theorem, its proof and the file formats. The
-exit code is 0 if all holds, 1 if something does not, 2 if a file is unusable.
+Executes the network in float64 and proves every bound that the model record claims, and
+every radius, by docs/guarantees.md. Exit code: 0 all holds, 1 not, 2 unusable files.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import itertools
 import json
 import math
 from collections import namedtuple
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace as Record
@@ -30,7 +28,7 @@ from numpy.polynomial import polynomial
 Array = np.ndarray
 U = 2.0**-53  # the unit roundoff
 UP = 1 + 32 * U  # covers a few operations of the bounds themselves
-UNDERFLOW, HUGE = 2.0**-500, 2.0**300  # nothing overflows where norms are below HUGE
+UNDERFLOW, HUGE = 2.0**-500, 2.0**300  # no overflow where norms are below HUGE
 ANGLES = {"maxmin": 0, "max": 0, "householder": 1, "projection": 1, "householder2": 3}
 ROUNDING = {"householder": 64 * U, "projection": 64 * U, "householder2": 512 * U}
 LINE = "index label prediction radius runner_up slack model image classes".split()
@@ -38,23 +36,19 @@ ENTRY = {"closed": {"radius", "method"}, "dual": {"radius", "method", "eta", "de
 
 
 class Rejected(Exception):
-    """A certificate, or a bound that certificates rest on, is not proven."""
+    """Something is not proven; the message, one line, says what."""
 
 
 class Unusable(Exception):
-    """A file is not what it should be."""
+    """A file cannot be read as what it should be."""
 
 
-# Margin is the least difference between a proven radius and the one claimed.
 Report = namedtuple("Report", "certificates images mean_radius margin")
 
 
 @np.errstate(all="ignore")  # what overflows is refused where it is compared
 def verify(certificates: str | Path, model: str | Path, data: str | Path) -> Report:
-    """Verifies every certificate in a file, given the paths of the three files.
-
-    Raises Rejected, with a line that says why, or Unusable if a file cannot be read.
-    """
+    """Verifies all certificates in a file; raises Rejected or Unusable."""
     with reading(model, Unusable):
         network = read_model(Path(model).read_bytes())
     with reading(data, Unusable):
@@ -75,16 +69,12 @@ def verify(certificates: str | Path, model: str | Path, data: str | Path) -> Rep
 
 
 @contextlib.contextmanager
-def reading(where: str | Path, refusal: type[Exception]) -> Iterator[None]:
+def reading(where: str | Path, refusal: type[Exception]) -> Any:
     """Turns whatever goes wrong with an input into one line that says where."""
     try:
         yield
     except Exception as error:
-        text = (
-            f"{error} is missing or unknown"
-            if isinstance(error, KeyError)
-            else str(error)
-        )
+        text = f"no such key: {error}" if isinstance(error, KeyError) else str(error)
         raise refusal(f"{where}: {' '.join(text.split()):.300}") from error
 
 
@@ -129,7 +119,7 @@ def read_model(content: bytes) -> Record:
 
     h, w, c = shape = tuple(number(n, 1, 2**20, int) for n in header["image_shape"])
     model = Record(sha256=hashlib.sha256(content).hexdigest(), shape=shape)
-    model.layers, model.arrays = [], {}
+    model.layers, model.arrays, model.proven = [], {}, set()
     model.mean, model.std = floats("mean", c), floats("std", c)
     for i, fields in enumerate(header["layers"]):
         name, kind = f"layers.{i}", fields["kind"]
@@ -143,7 +133,7 @@ def read_model(content: bytes) -> Record:
             c = number(source[f"{name}.bias"].size, 1, width + 1, int)
             layer.size = h, w, _ = h // s, w // s, width
             layer.coefficients = [number(a, -HUGE) for a in fields["coefficients"]]
-            require(0 < len(layer.coefficients) < 100, f"{name}: the degree is wrong")
+            require(0 < len(layer.coefficients) < 50, f"{name}: the degree is wrong")
             layer.bias, layer.norm = floats(f"{name}.bias", c), number(fields["norm"])
             layer.absolute_norm = number(fields["absolute_norm"])
             y, x = (min(k // 2, n - 1) for n in (h, w))  # farther taps meet no pixel
@@ -159,8 +149,8 @@ def read_model(content: bytes) -> Record:
             c = c // 2 if kind in ("max", "projection") else c
         model.layers.append(layer)
     model.depth = inputs = h * w * c
-    model.curved = {"linear": False, "curvature": True}[header["head"]]
-    output = "head.output_" if model.curved else "head."
+    output = {"linear": "head.", "curvature": "head.output_"}[header["head"]]
+    model.curved = header["head"] == "curvature"
     model.classes = source[f"{output}bias"].size
     if model.curved:
         inputs = source["head.hidden_bias"].size
@@ -206,9 +196,10 @@ def pairs(kind: str, a: Array, b: Array, *angles: Array) -> Array:
     def reflected(t: Array) -> tuple[Array, Array]:
         return a * np.cos(t) + b * np.sin(t), a * np.sin(t) - b * np.cos(t)
 
-    if kind in ("max", "maxmin"):
-        both = [np.maximum(a, b), np.minimum(a, b)]
-        return both[0] if kind == "max" else np.concatenate(both, axis=-1)
+    if kind == "max":
+        return np.maximum(a, b)
+    if kind == "maxmin":
+        return np.concatenate([np.maximum(a, b), np.minimum(a, b)], axis=-1)
     if kind == "projection":
         b, half = np.abs(b), np.clip(angles[0], 0, np.pi) / 2
         s, c = np.sin(half), np.cos(half)
@@ -241,15 +232,13 @@ def gamma(n: int) -> float:
 
 
 def lower(x: Array) -> Array:
-    """A little less, by what covers a few operations."""
-    return x - 32 * U * np.abs(x)
+    return x - 32 * U * np.abs(x)  # covers a few operations, too
 
 
-def norm_of(vectors: Array, sign: int = 1) -> Array:
+def norm_of(x: Array, sign: int = 1) -> Array:
     """Euclidean norms along the last axis, rounded up (with the sign -1, down)."""
-    squares = np.square(vectors).sum(axis=-1)
-    norms = (1 + sign * gamma(vectors.shape[-1] // 2 + 8)) * np.sqrt(squares)
-    return norms + max(sign, 0) * UNDERFLOW
+    norms = np.sqrt(np.square(x).sum(axis=-1))
+    return (1 + sign * gamma(x.shape[-1] // 2 + 8)) * norms + max(sign, 0) * UNDERFLOW
 
 
 def prove_features(model: Record) -> None:
@@ -258,23 +247,21 @@ def prove_features(model: Record) -> None:
         require((np.abs(array) < HUGE).all(), f"{name} is not finite")
     require((model.std > 0).all(), "std is not positive")
     model.per_unit = model.lipschitz = UP / float(model.std.min())
-    norm, error = UP * np.array([[0, 1 + gamma(4)], [UNDERFLOW, gamma(4)]])
+    model.norm, model.error = UP * np.array([[0, 1 + gamma(4)], [UNDERFLOW, gamma(4)]])
     for layer in model.layers:
         rho, bias, alpha = ROUNDING.get(layer.kind, 0.0), np.zeros(2), UNDERFLOW
         with reading(layer.name, ValueError):
             if layer.kind == "skew_convolution":
                 n, rho = prove_convolution(layer)
-                bias[0] = (
-                    UP * norm_of(layer.bias) * math.sqrt(math.prod(layer.size[:2]))
-                )
+                bias[0] = UP * norm_of(layer.bias) * np.sqrt(np.prod(layer.size[:2]))
                 alpha += UP * gamma(n) * bias[0]
             else:
-                require(layer.lipschitz >= 1, "the Lipschitz constant is below 1")
-        fresh = UP * (rho * norm + np.array([alpha, 0]))
-        norm = UP * (UP * layer.lipschitz * norm + bias + fresh)
-        error = UP * (UP * layer.lipschitz * error + fresh)
-        model.lipschitz *= UP * layer.lipschitz
-    model.norm, model.error = norm, error
+                require(layer.lipschitz >= 1, "lipschitz is below 1")
+        fresh = UP * (rho * model.norm + np.array([alpha, 0]))
+        model.norm = UP * (UP * layer.lipschitz * model.norm + bias + fresh)
+        model.error = UP * (UP * layer.lipschitz * model.error + fresh)
+        model.lipschitz *= UP * UP * layer.lipschitz
+        require(model.norm.max() < HUGE**0.5, "numbers may overflow")
 
 
 def prove_convolution(layer: Record) -> tuple[int, float]:
@@ -284,15 +271,12 @@ def prove_convolution(layer: Record) -> tuple[int, float]:
     require((kernel == -kernel[::-1, ::-1].swapaxes(2, 3)).all(), "it is not skew")
     s = np.abs(layer.taps).sum(axis=0)
     if s.any():
-        # Collatz and Wielandt: the eigenvalues of S are at most max (S v)_i / v_i for
-        # every v > 0. The v taken here shows it best for a given bound.
+        # Collatz and Wielandt: if v > 0, no eigenvalue of S exceeds max (S v)_i / v_i.
         v = np.linalg.solve(absolute * np.eye(c) - s, np.ones(c))
         ratios = UP * (1 + gamma(c + len(layer.taps))) * (s @ v) / v
-        proven = (v > 0).all() and ratios.max() <= absolute
-        require(proven, f"the absolute norm {absolute} is not proven")
-        require(norm_holds(layer), f"the norm {norm} is not proven")
-    proven = gain_holds(a, norm, UP * layer.lipschitz)
-    require(proven, f"the Lipschitz constant {layer.lipschitz} is not proven")
+        require((v > 0).all() and ratios.max() <= absolute, "absolute_norm not proven")
+        require(norm_holds(layer), "norm not proven")
+    require(gain_holds(a, norm, UP * layer.lipschitz), "lipschitz not proven")
     n = min(k, h) * min(k, w) * c + 2
     error, grid = UP * gamma(n) * abs(a[-1]), 1j * np.linspace(0, norm, 1000)
     for j in reversed(range(len(a) - 1)):
@@ -308,30 +292,26 @@ def norm_holds(layer: Record) -> bool:
     """Whether ||J|| is at most the norm claimed, if the absolute norm is proven.
 
     At each frequency of the torus, norm I - iK has to be positive, K = C + iS for the
-    sums C of A_t cos and S of A_t sin. A Hermitian X + iY is so if and only if the real
-    [[X, -Y], [Y, X]] is. (The opposite frequency stands for the other sign of iK.)
+    sums C of A_t cos and S of A_t sin. (-iK has the opposite frequency's eigenvalues.)
+    A Hermitian X + iY is positive if and only if the real [[X, -Y], [Y, X]] is.
     """
-    (h, w, c), (y, x) = layer.size, layer.steps[-1]  # the last step is the longest
+    (h, w, c), (y, x), norm = layer.size, layer.steps[-1], layer.norm  # longest step
     sides = h + y if y else 1, w + x if x else 1
-    # An entry of C or S errs by this share of the entry of the sum of |A_t|.
-    rounding = 2 * layer.absolute_norm * gamma(len(layer.taps) + 64)
-    rounding += 16 * U * (layer.absolute_norm + layer.norm)
+    # Each entry of C and S errs by less than gamma times that of the sum of |A_t|.
+    rounding = 2 * layer.absolute_norm * gamma(len(layer.steps) + 64) + 9 * U * norm
     for frequency in itertools.product(*map(range, sides)):
         turns = layer.steps @ np.multiply(frequency, sides[::-1]) % math.prod(sides)
         angles = 2 * np.pi * (turns / math.prod(sides))
         cosine = np.tensordot(np.cos(angles), layer.taps, 1)
-        shifted = np.tensordot(np.sin(angles), layer.taps, 1) + layer.norm * np.eye(c)
+        shifted = np.tensordot(np.sin(angles), layer.taps, 1) + norm * np.eye(c)
         if not positive(np.block([[shifted, cosine], [-cosine, shifted]]), rounding):
             return False
     return True
 
 
 def positive(matrix: Array, rounding: float) -> bool:
-    """Whether the symmetric matrices within `rounding` of this have no eigenvalue < 0.
-
-    A Cholesky factorisation that runs to its end is exact for a matrix within
-    gamma_(n+1) trace (Rump 2006); four times that is allowed for.
-    """
+    """Whether symmetric matrices within `rounding` of this have no eigenvalue < 0."""
+    # Cholesky's method errs by gamma_(n+1) trace (Rump 2006): take off four times that.
     slack = 4 * gamma(len(matrix) + 8) * np.abs(np.diag(matrix)).sum() + rounding
     with contextlib.suppress(np.linalg.LinAlgError):
         shifted = matrix - UP * (slack + UNDERFLOW) * np.eye(len(matrix))
@@ -349,35 +329,29 @@ def gain_holds(coefficients: list[float], end: float, claim: float) -> bool:
     for (j, a), (k, b) in itertools.product(enumerate(coefficients), repeat=2):
         if (j - k) % 2 == 0:  # a i^j times the conjugate of b i^k is real
             q[(j + k) // 2] -= (-1) ** (abs(j - k) // 2) * Fraction(a) * Fraction(b)
-    if not q[0] > 0:
-        return False
-    chain, changes = [np.trim_zeros(q, "b")], []
+    chain, ends = [polynomial.polytrim(q)], []
     rest = polynomial.polyder(chain[0])
     while rest.any():
         chain.append(rest / abs(rest[-1]))
         rest = -polynomial.polydiv(chain[-2], chain[-1])[1]
     for s in (Fraction(0), Fraction(end) ** 2):
         values = [polynomial.polyval(s, p) for p in chain]
-        signs = [value > 0 for value in values if value]
-        changes.append(sum(x != y for x, y in itertools.pairwise(signs)))
-    return bool(values[0] > 0 and changes[0] == changes[1])
+        signs = [values[0] > 0] + [v > 0 for v in values if v]
+        ends.append((signs[0], sum(x != y for x, y in itertools.pairwise(signs))))
+    return ends[0] == ends[1] and ends[0][0]
 
 
 def prove_head(model: Record) -> None:
     """A logit errs by slope times the norm of the features, plus offset."""
     kernel, hidden = np.abs(model.kernel), len(model.kernel)
-    model.proven = set()  # the curvatures that are
     model.columns = model.slope = norm_of(kernel.T)
     model.offset = np.zeros_like(model.bias)
     unit = model.tail = gamma(hidden + (6 if model.curved else 2))
     if model.curved:
-        model.units, model.sizes = (
-            norm_of(model.hidden_kernel.T),
-            np.abs(model.hidden_bias) + 1,
-        )
+        model.units = norm_of(model.hidden_kernel.T)  # with them, |z| + 1 is bounded
+        model.sizes = np.abs(model.hidden_bias) + 1
         kappa = model.kappa = gamma(model.depth + 4) + 24 * U
-        unit = UP * (kappa + model.tail) * (1 + 2 * kappa + gamma(hidden))
-        unit *= 1 + gamma(hidden + 8)  # for the sums here
+        unit = UP * (kappa + model.tail) * (1 + 2 * kappa + gamma(2 * hidden + 8))
         model.slope, model.offset = model.units @ kernel, model.sizes @ kernel
     model.offset = UP * (unit * model.offset + model.tail * np.abs(model.bias))
     model.slope = UP * unit * model.slope
@@ -398,20 +372,16 @@ def curvature(model: Record, y: int, t: int) -> float:
     return claim
 
 
-def read_lines(
-    name: str, lines: list, model: Record, images: Record
-) -> Iterator[Record]:
+def read_lines(name: str, lines: list, model: Record, images: Record) -> Any:
     """Yields the certificates, checked in all that needs no execution."""
     seen: set[int] = set()
     for i, line in enumerate(lines, 1):
-        where = f"{name} line {i}"
-        with reading(where, Rejected):
+        with reading(f"{name} line {i}", Rejected):
             fields = json.loads(line, object_pairs_hook=unique)
             index = number(fields["index"], 0, len(images.bytes), int)
             require(index not in seen, f"there is another one for image {index}")
         seen.add(index)
-        where = f"{where} (image {index})"
-        with reading(where, Rejected):
+        with reading(where := f"{name} line {i} (image {index})", Rejected):
             certificate = read_certificate(fields, images.bytes[index], model, images)
         yield Record(where=where, index=index, **certificate)
 
@@ -431,8 +401,7 @@ def read_certificate(fields: dict, x: Array, model: Record, images: Record) -> d
     require(radius == 0 or y == label, "the prediction is wrong and has a radius")
     others = [t for t in range(model.classes) if t != y] if radius else []
     classes, entries = fields["classes"], []
-    exact = type(classes) is dict and set(classes) == set(map(str, others))
-    require(exact, "the classes are not all others (none where the radius is 0)")
+    require(classes.keys() == set(map(str, others)), "the classes are not the others")
     for t in others:
         with reading(f"class {t}", ValueError):
             entry = Record(**{"eta": 0.0, "delta": "", **classes[str(t)]}, y=y, t=t)
@@ -445,8 +414,8 @@ def read_certificate(fields: dict, x: Array, model: Record, images: Record) -> d
             require(fits, f"delta is not {model.depth} finite numbers")
             entry.delta = delta.astype(np.float64) if dual else 0.0
             entries.append(entry)
-    exact = not radius or classes[str(second)]["radius"] == radius
-    require(exact, "the runner-up's radius is not the image's")
+    least = classes[str(second)]["radius"] if radius else 0
+    require(least == radius, "the radius is not the runner-up's")
     return {"prediction": y, "radius": radius, "entries": entries}
 
 
@@ -490,17 +459,16 @@ def proven_radii(features: Array, n0: Array, entries: list, model: Record) -> Ar
         rounding = rounding + UP * (model.slope[k] * size + model.offset[k])
     g = lower(g - UP * rounding)
     gradient = model.kernel.T[y] - model.kernel.T[t]
-    columns, m = model.columns[y] + model.columns[t], np.zeros(len(y))
-    doubt = UP * 4 * U * columns
+    relative, m = 4 * U, np.zeros(len(y))
     if model.curved:
         gradient = (gradient * slopes) @ model.hidden_kernel.T
         most = np.array([(model.units * size + model.sizes).max() for size in here])
-        doubt = UP * (model.kappa * most / 4 + 20 * U + model.tail)
-        doubt = UP * norm_of(model.units) * columns * doubt
+        relative = norm_of(model.units) * (model.kappa * most / 4 + 20 * U + model.tail)
         m += [curvature(model, *pair) for pair in np.stack([y, t], 1).tolist()]
+    doubt = UP * relative * (model.columns[y] + model.columns[t])
     steep = UP * (norm_of(gradient) + UP * doubt)
     closed = lower(2 * g / (steep + UP * np.sqrt(steep**2 + 2 * m * g)))
-    rest = lower(1 - UP * eta * m)  # and where it is positive,
+    rest = lower(1 - UP * eta * m)
     residual = norm_of(delta + eta[:, None] * gradient) + 4 * U * (length + eta * steep)
     residual = UP * (residual + UP * eta * doubt)
     square = lower(norm_of(delta, -1) ** 2) + lower(2 * eta * g)
@@ -508,7 +476,7 @@ def proven_radii(features: Array, n0: Array, entries: list, model: Record) -> Ar
     dual = lower(np.sqrt(np.where(rest > 0, square, np.nan)))
     distance = np.where([entry.method == "dual" for entry in entries], dual, closed)
     proven = lower(distance - UP * 2 * error) / (UP * model.lipschitz)
-    return np.where((here < HUGE) & (distance > 0), lower(proven), np.nan)
+    return np.where((here < HUGE) & (reach < HUGE**0.5), lower(proven), np.nan)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -517,15 +485,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("certificates", help="certificates.jsonl")
     parser.add_argument("--model", required=True, help="model.npz, the model record")
     parser.add_argument("--data", required=True, help="images.npz: images and labels")
-    options = vars(parser.parse_args(arguments))
     try:
-        certificates, images, mean, margin = verify(**options)
+        r = verify(**vars(parser.parse_args(arguments)))
     except (Rejected, Unusable) as error:
-        refused = isinstance(error, Rejected)
-        print(f"{'rejected' if refused else 'error'}: {error}")
-        return 1 if refused else 2
-    print(f"accepted: {certificates} certificates of {images} images", end=", ")
-    print(f"mean radius {mean:.4g}, all proven with {margin:.1e} to spare")
+        print("rejected:" if isinstance(error, Rejected) else "error:", error)
+        return 1 if isinstance(error, Rejected) else 2
+    print(f"accepted: {r.certificates} certificates of {r.images} images", end=", ")
+    print(f"mean radius {r.mean_radius:.4g}, proven with {r.margin:.1e} to spare")
     return 0
 
 

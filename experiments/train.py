@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from .data import Dataset, load
 from .errors import UserError
 from .evaluation import Evaluator
 from .flags import run
+from .interrupts import deferred_interrupt
 from .runs import Run
 from .training import State, Totals, Trainer
 
@@ -51,7 +53,8 @@ def main() -> None:
     folder, epoch, state = _start(trainer)
     print(f"{folder.path}: {_title(trainer)}", flush=True)
     try:
-        state = _train(folder, trainer, epoch, state)
+        with deferred_interrupt() as check:
+            state = _train(folder, trainer, epoch, state, check)
     except KeyboardInterrupt:
         print(f"\nStopped. Go on with --resume={folder.path}", flush=True)
         raise
@@ -94,8 +97,17 @@ def _start(trainer: Trainer) -> tuple[Run, int, State]:
     return folder, 0, state
 
 
-def _train(folder: Run, trainer: Trainer, epoch: int, state: State) -> State:
-    """Trains from `epoch` to the end; checkpoints and reports after each epoch."""
+def _train(
+    folder: Run,
+    trainer: Trainer,
+    epoch: int,
+    state: State,
+    check: Callable[[], None],
+) -> State:
+    """Trains from `epoch` to the end; checkpoints and reports after each epoch.
+
+    Calls `check`, which may raise, between steps.
+    """
     epochs, per_epoch = trainer.config.epochs, trainer.steps_per_epoch
     split, watched = _watched(trainer.data)
     evaluator = Evaluator(trainer.model, trainer.data.levels)
@@ -111,7 +123,7 @@ def _train(folder: Run, trainer: Trainer, epoch: int, state: State) -> State:
     ) as bar:
         for done in range(epoch + 1, epochs + 1):
             started = time.perf_counter()
-            state, totals = _epoch(trainer, state, bar)
+            state, totals = _epoch(trainer, state, bar, check)
             seconds = time.perf_counter() - started
             constants = evaluator.estimate_constants(state.variables)
             row = report.epoch_row(
@@ -133,12 +145,15 @@ def _train(folder: Run, trainer: Trainer, epoch: int, state: State) -> State:
     return state
 
 
-def _epoch(trainer: Trainer, state: State, bar: tqdm) -> tuple[State, Totals]:
+def _epoch(
+    trainer: Trainer, state: State, bar: tqdm, check: Callable[[], None]
+) -> tuple[State, Totals]:
     """One epoch, in calls of a second or two so that the bar moves."""
     totals, taken, count = trainer.zero_totals(), 0, 1
     while taken < trainer.steps_per_epoch:
         started = time.perf_counter()
         count = min(count, trainer.steps_per_epoch - taken)
+        check()
         state, totals = trainer.steps(state, totals, count)
         if not math.isfinite(float(totals.loss)):
             raise UserError(

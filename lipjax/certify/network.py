@@ -22,6 +22,8 @@ class Linear(NamedTuple):
     bias: Numbers  # [C]
 
 
+_LARGEST = 2.0**150  # squares and products stay far from overflow
+
 Head = Linear | CurvatureWeights
 
 
@@ -114,7 +116,8 @@ def network_bound(network: Network) -> NetworkBound:
       The bounds, valid for every image.
 
     Raises:
-      ValueError: if a weight is not finite, a std not positive, or a kernel not skew.
+      ValueError: if a weight is not finite, or so large that numbers may overflow, a
+        std not positive, or a kernel not skew.
 
     Guarantee: see docs/guarantees.md, theorem 1.
     """
@@ -136,6 +139,8 @@ def network_bound(network: Network) -> NetworkBound:
             for before, offset in ((norm, bound.offset), (error, 0.0))
         )
         bounds.append(bound)
+    if not max(*norm, *error) < _LARGEST:
+        raise ValueError("the weights are too large: numbers may overflow")
     scale = up(1 / float(np.min(network.std)))
     lipschitz = up(scale * math.prod(b.lipschitz for b in bounds))
     return NetworkBound(lipschitz, scale, norm, error, tuple(bounds))

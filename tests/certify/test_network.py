@@ -112,6 +112,14 @@ def test_weights_that_are_not_finite(bad):
         network_bound(dataclasses.replace(network, head=head))
 
 
+def test_weights_that_may_overflow():
+    network = small_network()
+    first = network.layers[0]
+    layers = (dataclasses.replace(first, bias=first.bias + 1e60), *network.layers[1:])
+    with pytest.raises(ValueError, match="may overflow"):
+        network_bound(dataclasses.replace(network, layers=layers))
+
+
 def test_std_must_be_positive():
     network = dataclasses.replace(small_network(), std=np.array([0.0]))
     with pytest.raises(ValueError, match="std must be positive"):

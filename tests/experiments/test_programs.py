@@ -155,7 +155,7 @@ def test_certificates_of_another_network_are_not_attacked(finished, tmp_path):
     assert "no certificates" in refused("attack", f"--run={copy}")
 
 
-LONGER = ("--epochs=25", "--batch_size=8", "--width=2", "--depth=2", "--validation=4")
+LONGER = ("--epochs=60", "--batch_size=8", "--width=2", "--depth=2", "--validation=4")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])

@@ -12,8 +12,14 @@ from experiments import extended
 from helpers.dense import normal
 from helpers.networks import KINDS, images, small_model, small_network
 from helpers.skips import needs_extended
-from lipjax import LipConvNet, exact_network, lipschitz_bound
-from lipjax.certify import Linear, network_bound
+from lipjax import LipConvNet, exact_network, lipschitz_bound, ops
+from lipjax.certify import (
+    ChannelPairs,
+    Linear,
+    Network,
+    SkewConvolution,
+    network_bound,
+)
 from lipjax.certify.heads import head_bound
 from lipjax.certify.images import execute
 
@@ -70,6 +76,37 @@ def test_norm_and_error_bounds(kind):
         assert (norms <= bound.norm(np.asarray(run.norm))).all()
         errors = np.linalg.norm((features - exact).astype(float), axis=1)
         assert (errors <= bound.error(np.asarray(run.norm))).all()
+
+
+def uniform_network(size, depth):
+    """Layers of equal weights: rounding errors of a sum all go the same way."""
+    layers = []
+    for n in range(depth):
+        half = np.full((size // 2, size // 2), 2 / size) * (1 + 2.0**-30 * (1 + n))
+        kernel = np.zeros((1, 1, size, size))
+        kernel[0, 0, : size // 2, size // 2 :] = half
+        kernel[0, 0, size // 2 :, : size // 2] = -half.T
+        layers.append(SkewConvolution(kernel, np.zeros(size), ops.chebyshev(8, 2.2), 1))
+        layers.append(ChannelPairs("maxmin"))
+    head = Linear(np.eye(size, 2), np.zeros(2))
+    return Network((1, 1, size), np.zeros(size), np.ones(size), tuple(layers), head)
+
+
+@pytest.mark.parametrize("size, depth", [(64, 1), (64, 8), (256, 4)])
+def test_rounding_bound_is_at_most_a_thousand_times_adversarial_errors(size, depth):
+    """Summed in sequence, which the theorem allows."""
+    needs_extended()
+    network, ratios = uniform_network(size, depth), []
+    bound = network_bound(network)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        x = 0.7 + rng.uniform(size=(1, 1, 1, size)) * 10.0 ** rng.integers(-12, -1)
+        x[..., : size // 2] *= rng.uniform() if seed % 2 else 1
+        exact, _ = extended.execute(network, x)
+        run, _ = extended.execute(network, x, np.float64)
+        error = np.linalg.norm((run - exact).astype(float))
+        ratios.append(error / bound.error(np.linalg.norm(x)))
+    assert 1e-3 <= max(ratios) <= 1
 
 
 def test_forty_layers_do_not_expand():

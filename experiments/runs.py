@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import json
 import shutil
 from pathlib import Path
@@ -90,8 +92,10 @@ class Run:
         """
         folder = self._folder(name)
         try:
-            with ocp.StandardCheckpointer() as checkpointer:
-                checkpointer.save(folder / str(epoch), state, force=True)
+            # Of a save that fails, Orbax's threads print more than is raised.
+            with contextlib.redirect_stderr(io.StringIO()):
+                with ocp.StandardCheckpointer() as checkpointer:
+                    checkpointer.save(folder / str(epoch), state, force=True)
         except Exception as error:
             raise UserError(
                 f"the checkpoint of epoch {epoch} could not be written to {folder}: "

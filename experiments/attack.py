@@ -111,9 +111,10 @@ def attacks(target: Target, steps: int) -> dict[str, Any]:
     }
 
 
-def robust_accuracy(target: Target, steps: int, seed: int) -> list[dict[str, Any]]:
+def robust_accuracy(
+    target: Target, kinds: dict[str, Any], seed: int
+) -> list[dict[str, Any]]:
     """A row per standard radius: certified and empirical robust accuracy."""
-    kinds = attacks(target, steps)
     rows = []
     for name, radius in zip(RADIUS_NAMES, STANDARD_RADII, strict=True):
         standing = target.right.copy()
@@ -132,9 +133,8 @@ def robust_accuracy(target: Target, steps: int, seed: int) -> list[dict[str, Any
     return rows
 
 
-def nearest(target: Target, steps: int, seed: int) -> np.ndarray:
+def nearest(target: Target, attack: Any, seed: int) -> np.ndarray:
     """Distance of the nearest change that was found of each image; infinite if none."""
-    attack = attacks(target, steps)["apgd_ce"]
     found = np.full(len(target.x), np.inf)
     sure = target.radius > 0
     factors = [1.1, 1.25, 1.4, 1.6, 1.8, 2.0, 2.4, 3, 4, 6, 10, 20]
@@ -149,11 +149,10 @@ def nearest(target: Target, steps: int, seed: int) -> np.ndarray:
 
 
 def inside(
-    target: Target, factor: float, points: int, steps: int, seed: int
+    target: Target, attack: Any, factor: float, points: int, seed: int
 ) -> tuple[int, int]:
     """Points placed at `factor` times the certified radii, and how many succeed."""
     sure = np.flatnonzero(target.radius > 0)
-    attack = attacks(target, steps)["pgd"]
     sphere = jax.jit(on_sphere)
     placed = successes = turn = 0
     with tqdm(total=points, unit="point", disable=None, leave=False) as bar:
@@ -253,11 +252,12 @@ def main() -> None:
     results: dict[str, Any] = {"images": len(target.x), "steps": FLAGS.steps}
     print(f"{len(target.x)} test images of {data.name}, %")
     print("   radius   certified (proven)   right under attack (estimate)")
-    results["robust"] = robust_accuracy(target, FLAGS.steps, FLAGS.seed)
+    kinds = attacks(target, FLAGS.steps)
+    results["robust"] = robust_accuracy(target, kinds, FLAGS.seed)
     for row in results["robust"]:
         line = f"{row['radius']:>9}{100 * row['certified']:>21.2f}"
         print(f"{line}{100 * row['empirical']:>32.2f}")
-    distances = nearest(target, FLAGS.steps, FLAGS.seed)
+    distances = nearest(target, kinds["apgd_ce"], FLAGS.seed)
     met = np.isfinite(distances)
     certified, attacked = target.radius[met].mean(), distances[met].mean()
     print(
@@ -274,7 +274,7 @@ def main() -> None:
         results["inside"] = []
         for factor in (_INSIDE, FLAGS.control):
             points = FLAGS.points if factor == _INSIDE else math.ceil(FLAGS.points / 10)
-            placed, successes = inside(target, factor, points, FLAGS.steps, FLAGS.seed)
+            placed, successes = inside(target, kinds["pgd"], factor, points, FLAGS.seed)
             print(f"{placed} points at {factor:g} of the radius: {successes} successes")
             results["inside"].append(
                 {"factor": factor, "points": placed, "successes": successes}

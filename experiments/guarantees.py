@@ -101,7 +101,10 @@ def rounding(certifier: Certifier, x: np.ndarray, found: Certificates):
     return [
         *result,
         {"execution": "float64, proven", "pixels": slack},
-        {"execution": "float32, worst case", "pixels": slack * _FLOAT32_UNITS},
+        {
+            "execution": "float32, worst case to first order",
+            "pixels": slack * _FLOAT32_UNITS,
+        },
     ]
 
 
@@ -127,7 +130,7 @@ def main() -> None:
         results["rounding"] = rounding(certifier, x, found)
         print(f"\nRounding of a margin, largest of {len(x)} images, in pixels, l2")
         for row in results["rounding"]:
-            print(f"{row['execution']:<24}{row['pixels']:.1e}")
+            print(f"{row['execution']:<38}{row['pixels']:.1e}")
     else:
         print("\nRounding: not measured, this CPU has no 80-bit numbers.")
     write_json(folder.path / "guarantees.json", results)

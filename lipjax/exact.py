@@ -19,6 +19,7 @@ from lipjax.nn import (
     MaxMin,
     ProjectionPool,
 )
+from lipjax.nn.soc import scale_estimate
 
 _PAIRS: dict[type, tuple[str, tuple[str, ...]]] = {
     MaxMin: ("maxmin", ()),
@@ -73,15 +74,11 @@ def exact_network(model: LipConvNet, variables: Any) -> Network:
 
 
 def _convolution(params, state, coefficients, stride: int = 1) -> SkewConvolution:
-    kernel = params["kernel"]
-    skew = (kernel - kernel[::-1, ::-1].swapaxes(2, 3)) / 2
-    sigma = min(
-        float(u @ matrix @ v)
-        for matrix, (u, v) in zip(
-            ops.unfoldings(skew), state["kernel_vectors"], strict=True
-        )
-    )
-    return SkewConvolution(skew / (sigma or 1.0), params["bias"], coefficients, stride)
+    with jax.enable_x64(True):
+        skew = ops.skew_kernel(params["kernel"])
+        sigma = scale_estimate(ops.unfoldings(skew), state["kernel_vectors"])
+    kernel = np.asarray(skew) / float(sigma)
+    return SkewConvolution(kernel, params["bias"], coefficients, stride)
 
 
 def _head(model: LipConvNet, params, state) -> tuple[list[Layer], Head]:

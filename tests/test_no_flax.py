@@ -1,4 +1,4 @@
-"""`lipjax.ops` and `lipjax.certify` run where flax is not installed."""
+"""`lipjax.ops`, `certify` and `attacks` run where flax is not installed."""
 
 import pathlib
 import subprocess
@@ -11,7 +11,7 @@ import sys, types
 stub = types.ModuleType("lipjax")
 stub.__path__ = [sys.argv[1]]
 sys.modules["lipjax"] = stub
-import lipjax.ops, lipjax.certify
+import lipjax.ops, lipjax.certify, lipjax.attacks
 print(sorted({m.split(".")[0] for m in sys.modules} & {"flax", "optax", "orbax"}))
 """
 

@@ -191,6 +191,8 @@ def test_a_delta(copy):
                 write_rows(copy, rows)
                 rejected(copy, f"line {row['index'] + 1}")
                 return
+    with np.load(copy / "model.npz") as model:
+        assert "head.curvatures" not in model.files  # only there is a dual needed
 
 
 def change_model(folder, change):

@@ -24,7 +24,7 @@ from lipjax.certify.images import (
 )
 from lipjax.certify.network import Linear, Network, NetworkBound, network_bound
 from lipjax.certify.radii import without_own_class
-from lipjax.certify.rounding import up
+from lipjax.certify.rounding import norms_bound
 
 DUAL_ROWS = 64
 """Problems that one call of the dual solves: the last call is filled up."""
@@ -194,7 +194,7 @@ def _solve(weights, network, head, run: Execution, cost: Budget, images, others)
     m, above = head.curvatures[classes, others], head.curvatures[others, classes]
     items = Items(run.features[images], classes, others, m, above)
     point = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), search(weights, items))
-    away = up(jnp.linalg.norm(point.delta, axis=1))[:, None]
+    away = norms_bound(point.delta)[:, None]
     chosen = jax.tree.map(lambda leaf: leaf[images], run)
     farther = budget(network, head, chosen, cost.reach[images], away)
     margin, slope = (

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from typing import TypeVar
 
+import jax
 import numpy as np
 
 from lipjax.certify.eigenvalues import is_above, largest_eigenvalue_bound
 from lipjax.certify.rounding import TINY, UNIT, gamma, up
 
+Array = TypeVar("Array", jax.Array, np.ndarray)
 
-def acting_taps(kernel: np.ndarray, height: int, width: int) -> np.ndarray:
+
+def acting_taps(kernel: Array, height: int, width: int) -> Array:
     """The middle part of a kernel, without taps that only ever meet the padding.
 
     Example:

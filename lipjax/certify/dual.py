@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from lipjax.certify.rounding import FINAL, UNIT, down, up
+from lipjax.certify.rounding import FINAL, UNIT, down, gamma, norms_bound, up
 from lipjax.ops import CurvatureWeights, contract
 
 LARGEST_SHARE = 0.97
@@ -81,14 +81,14 @@ def dual_radius(
     eta, delta = point
     g, gradient = margin_and_gradient(weights, items, delta)
     convexity = 1 - up(eta * items.below) - 4 * UNIT
-    residual = jnp.linalg.norm(delta + eta[:, None] * gradient, axis=1)
-    length = jnp.linalg.norm(delta, axis=1)
+    residual = norms_bound(delta + eta[:, None] * gradient)
+    length = norms_bound(delta)
     residual = up(residual + eta * gradient_error) + 4 * UNIT * length
     gain = 2 * eta * (g - margin_error)
     loss = residual**2 / jnp.where(convexity > 0, convexity, 1)
-    squared = length**2 + gain - loss
-    terms = length**2 + 2 * eta * (jnp.abs(g) + margin_error) + loss
-    squared = squared - FINAL * terms
+    shortest = jnp.sum(delta**2, axis=1) * (1 - gamma(delta.shape[1] + 8))
+    terms = shortest + 2 * eta * (jnp.abs(g) + margin_error) + loss
+    squared = shortest + gain - loss - FINAL * terms
     proven = (convexity > 0) & (eta >= 0) & (squared > 0)
     return jnp.where(proven, down(jnp.sqrt(jnp.where(proven, squared, 1))), 0)
 

@@ -11,7 +11,7 @@ from lipjax.certify.curvature import closed_form
 from lipjax.certify.heads import HeadBound
 from lipjax.certify.network import Linear, Network, NetworkBound
 from lipjax.certify.radii import margins
-from lipjax.certify.rounding import UNIT, down, gamma, up
+from lipjax.certify.rounding import UNIT, down, norms_bound, up
 from lipjax.ops import curvature_jacobian
 
 SPARE = 1.125
@@ -51,9 +51,9 @@ def execute(network: Network, bound: HeadBound, x: jax.Array) -> Execution:
     else:
         jacobian = curvature_jacobian(network.head, features)
         own = jnp.take_along_axis(jacobian, prediction[:, None, None], axis=1)
-        slopes = _norms(own - jacobian)
+        slopes = norms_bound(own - jacobian)
     gaps = margins(logits, prediction)
-    return Execution(prediction, features, _norms(normalized), gaps, slopes)
+    return Execution(prediction, features, norms_bound(normalized), gaps, slopes)
 
 
 def budget(
@@ -109,8 +109,3 @@ def first_reach(
     curvatures = head.curvatures[run.prediction]
     distances = closed_form(jnp.maximum(run.margins, 0), run.slopes, curvatures)
     return jnp.minimum(up(3 * distances / network.lipschitz), diameter)
-
-
-def _norms(vectors: jax.Array) -> jax.Array:
-    """Upper bounds on the norms along the last axis."""
-    return up(jnp.linalg.norm(vectors, axis=-1) * (1 + gamma(vectors.shape[-1] + 8)))

@@ -16,7 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lipjax import ops
-from lipjax.certify.convolutions import absolute_norm_bound, skew_norm_bound
+from lipjax.certify.convolutions import (
+    absolute_norm_bound,
+    acting_taps,
+    skew_norm_bound,
+)
 from lipjax.certify.rounding import TINY, UNIT, gamma, norm_bound, up
 from lipjax.ops.convolution import product_of_taps
 
@@ -110,9 +114,8 @@ class SkewConvolution:
 def plain_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """The convolution by matrix products: dot products, whatever the platform."""
     *batch, height, width, channels = x.shape
-    if max(height, width) == 1:
-        middle = kernel.shape[0] // 2
-        kernel = kernel[middle : middle + 1, middle : middle + 1]
+    side = max(height, width)
+    kernel = acting_taps(kernel, side, side)
     y = product_of_taps(x.reshape(-1, height, width, channels), kernel)
     return y.reshape(*batch, height, width, kernel.shape[-1])
 

@@ -7,6 +7,8 @@ their own rounding.
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 UNIT = 2.0**-53
@@ -58,3 +60,9 @@ def norm_bound(array: np.ndarray) -> float:
     """
     array = np.asarray(array, np.float64)
     return up(float(np.linalg.norm(array.ravel())) * (1 + gamma(array.size + 2))) + TINY
+
+
+def norms_bound(vectors: jax.Array) -> jax.Array:
+    """Upper bounds on the l2 norms along the last axis, in JAX."""
+    longest = 1 + gamma(vectors.shape[-1] + 8)
+    return up(jnp.linalg.norm(vectors, axis=-1) * longest) + TINY

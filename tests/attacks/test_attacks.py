@@ -78,7 +78,7 @@ def test_points_stay_in_ball_and_box(name, box):
     ).all() or "dlr" in name
 
 
-def test_apgd_beats_a_step_of_fixed_length():
+def test_apgd_is_not_behind_a_step_of_fixed_length():
     """On a narrow, curved valley of losses, at equal cost."""
     weights, logits = linear(3, size=12)
 

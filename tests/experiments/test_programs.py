@@ -37,7 +37,7 @@ def refused(name, *flags):
     return lines[0]
 
 
-@pytest.mark.parametrize("name", ["train", "certify", "attack"])
+@pytest.mark.parametrize("name", ["train", "certify", "attack", "guarantees"])
 def test_help_teaches(name):
     result = program(name, "--help")
     assert result.returncode == 0
@@ -142,6 +142,22 @@ def test_attack(finished):
     assert inside["points"] >= 20 and beyond["points"] >= 2
     nearest = found["nearest"]
     assert nearest["images"] == 0 or nearest["certified"] < nearest["attacked"]
+
+
+def test_guarantees(finished):
+    run, _ = finished
+    result = program("guarantees", f"--run={run}")
+    assert result.returncode == 0, result.stderr
+    found = json.loads((run / "guarantees.json").read_text())
+    estimates, bounds = found["costs"]
+    assert bounds["radius"] == pytest.approx(estimates["radius"], rel=1e-2)
+    test = json.loads((run / "test.json").read_text())
+    assert bounds["radius"] == pytest.approx(test["mean_radius"])
+    measured = {row["execution"]: row["pixels"] for row in found.get("rounding", [])}
+    if measured:
+        assert 0 < measured["float64, JAX"] < measured["float64, proven"]
+        assert measured["float64, in sequence"] < measured["float64, proven"] < 1e-8
+        assert measured["float32, in sequence"] > measured["float64, in sequence"]
 
 
 def test_certificates_of_another_network_are_not_attacked(finished, tmp_path):

@@ -64,6 +64,10 @@ class Target:
         self.radius = np.array([row["radius"] for row in rows])
         predictions = np.array([row["prediction"] for row in rows])
         self.right = predictions == self.labels
+        if not (self.radius > 0).any():
+            raise UserError(
+                f"no image in {folder.path} is certified: nothing to attack"
+            )
         self.logits: Any = functools.partial(folder.model.apply, state.variables)
         self._quick = jax.jit(functools.partial(_prediction_and_doubt, self.logits))
 
@@ -242,6 +246,21 @@ def _check_same(path: Path, rows: list[dict[str, Any]], network: Network) -> Non
         raise UserError(f"the certificates in {path} are of another network: {again}")
 
 
+def _compared(target: Target, distances: np.ndarray) -> dict[str, Any]:
+    """Prints and returns the mean certified radius beside that of the attack."""
+    met = np.isfinite(distances)
+    if not met.any():
+        print("\nNo attack changed a prediction, at any radius.")
+        return {"images": 0}
+    certified, attacked = (float(v[met].mean()) for v in (target.radius, distances))
+    print(
+        f"\nMean certified radius {certified:.4f}, nearest change found at "
+        f"{attacked:.4f} on average: ratio {certified / attacked:.3f} "
+        f"({met.sum()} images)"
+    )
+    return {"images": int(met.sum()), "certified": certified, "attacked": attacked}
+
+
 def main() -> None:
     if not FLAGS.run:
         raise UserError("say which run with --run=DIR")
@@ -258,18 +277,7 @@ def main() -> None:
         line = f"{row['radius']:>9}{100 * row['certified']:>21.2f}"
         print(f"{line}{100 * row['empirical']:>32.2f}")
     distances = nearest(target, kinds["apgd_ce"], FLAGS.seed)
-    met = np.isfinite(distances)
-    certified, attacked = target.radius[met].mean(), distances[met].mean()
-    print(
-        f"\nMean certified radius {certified:.4f}, nearest change found at "
-        f"{attacked:.4f} on average: ratio {certified / attacked:.3f} "
-        f"({met.sum()} images)"
-    )
-    results["nearest"] = {
-        "images": int(met.sum()),
-        "certified": certified,
-        "attacked": attacked,
-    }
+    results["nearest"] = _compared(target, distances)
     if FLAGS.points:
         results["inside"] = []
         for factor in (_INSIDE, FLAGS.control):
@@ -287,9 +295,9 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("run", None, "folder of the run")
-    flags.DEFINE_integer("images", None, "how many test images, the first; else all")
+    flags.DEFINE_integer("images", None, "how many test images, the first; else all", 1)
     flags.DEFINE_integer("steps", 20, "gradient steps of an attack", lower_bound=1)
-    flags.DEFINE_integer("points", 0, "points to place inside certificates")
+    flags.DEFINE_integer("points", 0, "points to place inside certificates", 0)
     flags.DEFINE_float("control", 3.0, "factor on the radii, for comparison")
     flags.DEFINE_integer("seed", 0, "of all random draws")
     run(main, __doc__ or "")

@@ -114,8 +114,6 @@ def _write_proof(
 def main() -> None:
     if not FLAGS.run:
         raise UserError("say which run with --run=DIR")
-    if FLAGS.images is not None and FLAGS.images < 1:
-        raise UserError(f"--images={FLAGS.images}: certify at least one image")
     folder = Run.open(Path(FLAGS.run))
     config = folder.config
     data = load(config.data, data_dir=config.data_dir, validation=config.validation)
@@ -126,5 +124,5 @@ def main() -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("run", None, "folder of the run")
     flags.DEFINE_enum("checkpoint", "last", ["last", "best"], "which of its weights")
-    flags.DEFINE_integer("images", None, "how many test images, the first; else all")
+    flags.DEFINE_integer("images", None, "how many test images, the first; else all", 1)
     run(main, __doc__ or "")

@@ -171,6 +171,17 @@ def test_certificates_of_another_network_are_not_attacked(finished, tmp_path):
     assert "no certificates" in refused("attack", f"--run={copy}")
 
 
+def test_nothing_certified_is_nothing_to_attack(finished, tmp_path):
+    run, _ = finished
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    rows = _json_lines(copy / "certificates.jsonl")
+    none = [json.dumps(row | {"radius": 0.0, "classes": {}}) + "\n" for row in rows]
+    (copy / "certificates.jsonl").write_text("".join(none))
+    assert "nothing to attack" in refused("attack", f"--run={copy}", "--points=9")
+    for name in ("attack", "certify", "guarantees"):
+        assert "--images" in refused(name, f"--run={copy}", "--images=0")
+
+
 LONGER = ("--epochs=60", "--batch_size=8", "--width=2", "--depth=2", "--validation=4")
 
 

@@ -15,86 +15,27 @@ many should succeed. Writes RUN/attack.json.
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from lipjax import exact_network
 from lipjax.attacks import apgd, cross_entropy, on_sphere, pgd, targeted_dlr
-from lipjax.certify import Network, read_network
 
-from .data import Dataset, load
+from .data import load
 from .errors import UserError
 from .evaluation import RADIUS_NAMES, STANDARD_RADII
 from .files import write_json
 from .flags import run
 from .runs import Run
-from .training import Trainer
+from .target import BATCH, Target, filled
 
 FLAGS = flags.FLAGS
-_BATCH = 500
 _INSIDE = 0.999
-
-
-class Target:
-    """A certified run's first test images, its network and the radii.
-
-    Attributes:
-      x: images, float64 in [0, 1].
-      labels: of the images.
-      radius: certified, 0 where wrong or not certified.
-      right: which predictions are the labels.
-    """
-
-    def __init__(self, folder: Run, data: Dataset, count: int | None) -> None:
-        _, state = folder.restore("last", Trainer(folder.config, data).like())
-        rows = _certificates(folder.path)[:count]
-        self.network: Network = exact_network(folder.model, state.variables)
-        _check_same(folder.path, rows, self.network)
-        self.x = data.test.images[: len(rows)].astype(np.float64) / data.levels
-        self.labels = data.test.labels[: len(rows)]
-        self.radius = np.array([row["radius"] for row in rows])
-        predictions = np.array([row["prediction"] for row in rows])
-        self.right = predictions == self.labels
-        if not (self.radius > 0).any():
-            raise UserError(
-                f"no image in {folder.path} is certified: nothing to attack"
-            )
-        self.logits: Any = functools.partial(folder.model.apply, state.variables)
-        self._quick = jax.jit(functools.partial(_prediction_and_doubt, self.logits))
-
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """Predictions of the certified network for a batch.
-
-        In float64 wherever float32 leaves less than a thousandth of the logits' size
-        between the two largest: a thousand times what its rounding was measured at.
-        """
-        prediction, unsure = (np.array(v) for v in self._quick(x.astype(np.float32)))
-        rows = np.flatnonzero(unsure)
-        if len(rows):
-            with jax.enable_x64(True):
-                sure = _predict(self.network, jnp.asarray(_filled(x[rows])))
-            prediction[rows] = sure[: len(rows)]
-        return prediction
-
-
-@jax.jit
-def _predict(network: Network, x: jax.Array) -> jax.Array:
-    return jnp.argmax(network.logits(x), axis=1)
-
-
-def _prediction_and_doubt(logits, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    z = logits(x)
-    first, second = jax.lax.top_k(z, 2)[0].T
-    return jnp.argmax(z, axis=1), first - second < 1e-3 * jnp.max(jnp.abs(z), axis=1)
 
 
 def attacks(target: Target, steps: int) -> dict[str, Any]:
@@ -172,7 +113,7 @@ def inside(
                     with jax.enable_x64(True):
                         found = np.asarray(sphere(key, target.x[chosen], radius))
                 found = _at(target.x[chosen], found, radius)
-                predicted = target.predict(_filled(found))[: len(chosen)]
+                predicted = target.predict(filled(found))[: len(chosen)]
                 successes += int(np.sum(predicted != target.labels[chosen]))
                 placed, turn = placed + len(chosen), turn + 1
                 bar.update(len(chosen))
@@ -182,9 +123,9 @@ def inside(
 def _attack(target: Target, attack, chosen, radius, key, *, box: bool) -> np.ndarray:
     """Points from an attack in float32, on as many rows as a batch always has."""
     radius = np.broadcast_to(radius, len(chosen)).astype(np.float32)
-    x = _filled(target.x[chosen].astype(np.float32))
-    labels = _filled(target.labels[chosen])
-    found = attack(x, labels, _filled(radius), key, box=box)
+    x = filled(target.x[chosen].astype(np.float32))
+    labels = filled(target.labels[chosen])
+    found = attack(x, labels, filled(radius), key, box=box)
     return np.asarray(found, np.float64)[: len(chosen)]
 
 
@@ -201,49 +142,19 @@ def _along(target: Target, chosen: np.ndarray, points: np.ndarray) -> np.ndarray
     x, labels = target.x[chosen], target.labels[chosen]
     length = np.linalg.norm((points - x).reshape(len(x), -1), axis=1)
     low, high = np.zeros(len(x)), np.ones(len(x))
-    changed = target.predict(_filled(points))[: len(x)] != labels
+    changed = target.predict(filled(points))[: len(x)] != labels
     for _ in range(12):
         middle = (low + high) / 2
         at = x + middle.reshape(-1, 1, 1, 1) * (points - x)
-        broken = target.predict(_filled(at))[: len(x)] != labels
+        broken = target.predict(filled(at))[: len(x)] != labels
         low, high = np.where(broken, low, middle), np.where(broken, middle, high)
     return np.where(changed, high * length, np.inf)
 
 
 def _batches(indices: np.ndarray, description: str | None = None):
-    starts = range(0, len(indices), _BATCH)
+    starts = range(0, len(indices), BATCH)
     for start in tqdm(starts, desc=description, disable=None, leave=False):
-        yield indices[start : start + _BATCH]
-
-
-def _filled(rows: np.ndarray) -> np.ndarray:
-    """The rows, repeated up to a batch: one shape, compiled once."""
-    return np.resize(rows, (_BATCH, *rows.shape[1:]))
-
-
-def _certificates(path: Path) -> list[dict[str, Any]]:
-    try:
-        lines = (path / "certificates.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} has no certificates ({error}): python -m experiments.certify "
-            f"--run={path}"
-        ) from error
-
-
-def _check_same(path: Path, rows: list[dict[str, Any]], network: Network) -> None:
-    again = f"certify again: python -m experiments.certify --run={path}"
-    try:
-        record = (path / "model.npz").read_bytes()
-        theirs = jax.tree.leaves(read_network(record))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path / 'model.npz'}: {error}; {again}") from error
-    digest = hashlib.sha256(record).hexdigest()
-    ours = jax.tree.leaves(network)
-    same = len(ours) == len(theirs) and all(map(np.array_equal, ours, theirs))
-    if not (rows and same and all(row.get("model") == digest for row in rows)):
-        raise UserError(f"the certificates in {path} are of another network: {again}")
+        yield indices[start : start + BATCH]
 
 
 def _compared(target: Target, distances: np.ndarray) -> dict[str, Any]:
@@ -295,7 +206,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("run", None, "folder of the run")
-    flags.DEFINE_integer("images", None, "how many test images, the first; else all", 1)
+    flags.DEFINE_integer("images", None, "how many test images, evenly; else all", 1)
     flags.DEFINE_integer("steps", 20, "gradient steps of an attack", lower_bound=1)
     flags.DEFINE_integer("points", 0, "points to place inside certificates", 0)
     flags.DEFINE_float("control", 3.0, "factor on the radii, for comparison")

@@ -40,9 +40,9 @@ _BATCH = 100
 
 
 def certify(folder: Run, state: State, data: Dataset, count: int | None = None) -> None:
-    """Proves radii of a run's first `count` test images (None: all), and prints CRA."""
+    """Proves radii of `count` of a run's test images (None: all), and prints CRA."""
     print("\nProving the layers' norms ...", flush=True)
-    test = Split(data.test.images[:count], data.test.labels[:count])
+    test = data.test.spread(count)
     certifier, parts = _certificates(folder, state, test, data.levels)
     rows = _write_proof(folder.path, certifier, parts, test, data.levels)
     prediction = np.array([row["prediction"] for row in rows])
@@ -124,5 +124,5 @@ def main() -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("run", None, "folder of the run")
     flags.DEFINE_enum("checkpoint", "last", ["last", "best"], "which of its weights")
-    flags.DEFINE_integer("images", None, "how many test images, the first; else all", 1)
+    flags.DEFINE_integer("images", None, "how many test images, evenly; else all", 1)
     run(main, __doc__ or "")

@@ -2,7 +2,7 @@
 
     python -m experiments.guarantees --run=runs/NAME
 
-prints for the first --images test images: mean radius and time with estimates
+prints for --images of the test images: mean radius and time with estimates
 (float32, norms taken to be 1, no rounding) and with proven bounds; and for a few of
 them the rounding of a margin, in pixels: as measured against 80-bit arithmetic (in
 float64 as JAX executes it, in float64 and float32 with sums in sequence), and as
@@ -117,7 +117,7 @@ def main() -> None:
         config.data, data_dir=config.data_dir, validation=config.validation
     )
     _, state = folder.restore("last", Trainer(config, data).like())
-    test = Split(data.test.images[: FLAGS.images], data.test.labels[: FLAGS.images])
+    test = data.test.spread(FLAGS.images)
     costs, certifier, found = cost_of_proof(folder, state.variables, test, data.levels)
     print(f"{len(test)} test images of {data.name}")
     print("            mean radius   seconds once   seconds for the images")
@@ -139,5 +139,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("run", None, "folder of the run")
-    flags.DEFINE_integer("images", 360, "how many test images, the first", 1)
+    flags.DEFINE_integer("images", 360, "how many test images, evenly", 1)
     run(main, __doc__ or "")

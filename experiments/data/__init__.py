@@ -5,7 +5,7 @@ Names: ``digits`` (scikit-learn's, needs no network), ``cifar10`` and ``cifar100
 PATH/test/CLASS/*, where PATH is a folder or a tar archive).
 """
 
-from .dataset import Dataset, Split
+from .dataset import Dataset, Split, evenly
 from .load import load
 
-__all__ = ["Dataset", "Split", "load"]
+__all__ = ["Dataset", "Split", "evenly", "load"]

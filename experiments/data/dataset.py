@@ -26,6 +26,18 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def spread(self, count: int | None) -> Split:
+        """At most `count` of the images, at even distances; None: all of them.
+
+        Folders are read class by class, so the first images would be of one class.
+
+        Example:
+          >>> split = Split(np.zeros((7, 1, 1, 1), np.uint8), np.arange(7))
+          >>> split.spread(3).labels.tolist()
+          [0, 2, 4]
+        """
+        return _take(self, evenly(len(self), count))
+
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
@@ -80,6 +92,12 @@ class Dataset:
     def _moments(self) -> list[tuple[float, float]]:
         counts = _histogram(self.train.images) + _histogram(self.validation.images)
         return [_mean_and_std(count, self.levels) for count in counts]
+
+
+def evenly(size: int, count: int | None) -> np.ndarray:
+    """At most `count` of 0 ... size - 1, at even distances, from 0; None: all."""
+    count = size if count is None else min(count, size)
+    return np.arange(count) * size // max(count, 1)
 
 
 def _histogram(images: np.ndarray) -> np.ndarray:

@@ -171,6 +171,27 @@ def test_certificates_of_another_network_are_not_attacked(finished, tmp_path):
     assert "no certificates" in refused("attack", f"--run={copy}")
 
 
+def test_certificates_of_other_images_are_not_attacked(finished, tmp_path):
+    run, _ = finished
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    arrays = dict(np.load(copy / "images.npz"))
+    np.savez(copy / "images.npz", **arrays | {"images": arrays["images"] ^ 1})
+    assert "of other images" in refused("attack", f"--run={copy}")
+    np.savez(copy / "images.npz", **arrays | {"images": arrays["images"][:1]})
+    assert "images.npz" in refused("attack", f"--run={copy}")
+
+
+def test_some_images_are_certified_and_attacked(finished, tmp_path):
+    run, _ = finished
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    whole = _json_lines(copy / "certificates.jsonl")
+    assert program("certify", f"--run={copy}", "--images=3").returncode == 0
+    rows = _json_lines(copy / "certificates.jsonl")
+    assert [row["image"] for row in rows] == [whole[i]["image"] for i in (0, 3, 6)]
+    assert program("attack", f"--run={copy}", "--steps=2").returncode == 0
+    assert json.loads((copy / "attack.json").read_text())["images"] == 3
+
+
 def test_nothing_certified_is_nothing_to_attack(finished, tmp_path):
     run, _ = finished
     copy = Path(shutil.copytree(run, tmp_path / "copy"))

@@ -68,9 +68,9 @@ def test_only_the_nine_largest_other_logits():
 def test_a_layer_s_norm_by_power_iteration():
     """An unlucky start never sees the largest singular value."""
     kernel = rotation([0.1, 3.0])
-    matrix = jnp.asarray(kernel[0, 0])
+    matrix = jnp.asarray(kernel[0])
     start = jnp.array([1.0, 0.0, 0.0, 0.0])
-    vectors = ops.power_iteration(matrix, (start, start), 50)
+    vectors = ops.power_iteration(matrix, (start, start[None]), 50)
     estimate = float(ops.singular_value_estimate(matrix, vectors))
     assert estimate == pytest.approx(0.1)
     linear = (1.0, 1.0)  # 1 + J: expands by sqrt(1 + theta^2)

@@ -211,9 +211,9 @@ def _check_entries(state: State, shapes: Shapes) -> None:
 def _convolution(state: State, prefix: str, path: Path) -> dict[Path, Any]:
     kernel = jnp.asarray(state[f"{prefix}.weight"].transpose(2, 3, 1, 0))
     vectors = {n: state[f"{prefix}._{n}"] for n in VECTORS}
-    matrices = map(np.asarray, ops.unfoldings(ops.skew_kernel(kernel)))
+    matrices = ops.unfoldings(ops.skew_kernel(kernel))
     chosen = tuple(
-        min(pairs, key=lambda pair: np.asarray(pair[0]) @ matrix @ np.asarray(pair[1]))
+        min(pairs, key=lambda pair: float(ops.singular_value_estimate(matrix, pair)))
         for matrix, pairs in zip(matrices, our_vectors(vectors), strict=True)
     )
     return {
@@ -224,7 +224,7 @@ def _convolution(state: State, prefix: str, path: Path) -> dict[Path, Any]:
 
 
 def our_vectors(published: Mapping[str, np.ndarray]):
-    """The four published pairs as candidates for the square and the wide unfolding.
+    """The four published pairs as candidates for the square and the tall unfolding.
 
     Args:
       published: u1, v1 ... u4, v4 with the published shapes, of a skew kernel.
@@ -235,11 +235,17 @@ def our_vectors(published: Mapping[str, np.ndarray]):
       its sign.
     """
     u1, v1, u2, v2, u3, v3, u4, v4 = (published[n] for n in VECTORS)
-    square = ((v1, u1), (-np.flip(u2, 2), np.flip(v2, 3)))
-    wide = ((v3, u3), (v4, -np.flip(u4, (2, 3))))
+    square = (
+        (u1[0, :, 0].T, v1[:, 0, :, 0].T),
+        (np.flip(v2, 3)[:, 0, 0].T, -np.flip(u2, 2)[0, :, :, 0].T),
+    )
+    tall = (
+        (u3[0].transpose(1, 2, 0), v3.reshape(1, -1)),
+        (-np.flip(u4, (2, 3))[:, 0].transpose(1, 2, 0), v4.reshape(1, -1)),
+    )
     return tuple(
-        tuple((jnp.asarray(u.ravel()), jnp.asarray(v.ravel())) for u, v in pairs)
-        for pairs in (square, wide)
+        tuple((jnp.asarray(u.ravel()), jnp.asarray(v)) for u, v in pairs)
+        for pairs in (square, tall)
     )
 
 
@@ -262,8 +268,8 @@ def _curvature(state: State) -> dict[Path, Any]:
         flat["params", "classifier", f"{ours}_kernel"] = jnp.asarray(kernel)
         bias = state[f"logits_layer.{theirs}.bias"]
         flat["params", "classifier", f"{ours}_bias"] = jnp.asarray(bias)
-    vectors = tuple(jnp.asarray(state[f"logits_layer._{n}"]) for n in "uv")
-    flat[SPECTRAL, "classifier", "hidden_kernel_vectors"] = (vectors,)
+    u, v = (jnp.asarray(state[f"logits_layer._{n}"]) for n in "uv")
+    flat[SPECTRAL, "classifier", "hidden_kernel_vectors"] = ((u, v[None]),)
     return flat
 
 

@@ -165,13 +165,13 @@ class CurvatureHead(nn.Module):
             SPECTRAL,
             "hidden_kernel_vectors",
             lambda: initial_vectors(
-                self.make_rng("params"), (self.weights.hidden_kernel,)
+                self.make_rng("params"), (self.weights.hidden_kernel[None],)
             ),
         )
 
     def __call__(self, features: jax.Array, train: bool = False) -> jax.Array:
         if self.is_mutable_collection(SPECTRAL) and not self.is_initializing():
-            matrices = (self.weights.hidden_kernel,)
+            matrices = (self.weights.hidden_kernel[None],)
             self.vectors.value = iterate(matrices, self.vectors.value, 1)
         return ops.curvature_logits(self.weights, features.astype(self.param_dtype))
 

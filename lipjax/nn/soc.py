@@ -44,12 +44,15 @@ class Series:
     gradient: str = "low_rank"
     bound: float = 1.2
 
-    def apply(self, x: jax.Array, skew: jax.Array, train: bool) -> jax.Array:
-        """Applies the polynomial of training or evaluation."""
+    def apply(
+        self, x: jax.Array, skew: jax.Array, scale: jax.Array, train: bool
+    ) -> jax.Array:
+        """Applies the polynomial of training or evaluation, of skew / scale."""
         return ops.skew_exponential(
             x,
             skew,
             coefficients=self.coefficients if train else self.eval_coefficients,
+            scale=scale,
             gradient=self.gradient,
             bound=self.bound,
         )
@@ -117,13 +120,14 @@ class SkewOrthogonalConv(nn.Module):
             (self.features,),
             self.param_dtype,
         )
-        skew = self._normalized(ops.skew_kernel(kernel))
+        skew = ops.skew_kernel(kernel)
+        scale = self._scale(skew)
         x, skew, bias = dtypes.promote_dtype(x, skew, bias, dtype=self.dtype)
-        y = self.series.apply(ops.with_channels(x, channels), skew, train)
+        y = self.series.apply(ops.with_channels(x, channels), skew, scale, train)
         bias = jnp.expand_dims(bias, tuple(range(y.ndim - 1)))
         return ops.with_channels(y, self.features) + bias
 
-    def _normalized(self, skew: jax.Array) -> jax.Array:
+    def _scale(self, skew: jax.Array) -> jax.Array:
         matrices = ops.unfoldings(skew)
         state = self.variable(
             SPECTRAL,
@@ -132,7 +136,7 @@ class SkewOrthogonalConv(nn.Module):
         )
         if self.is_mutable_collection(SPECTRAL) and not self.is_initializing():
             state.value = iterate(matrices, state.value, 1)
-        return skew / scale_estimate(matrices, state.value)
+        return scale_estimate(matrices, state.value)
 
 
 def scale_estimate(matrices, vectors) -> jax.Array:
@@ -187,7 +191,7 @@ def with_followed(variables) -> Iterator[tuple[tuple[str, ...], tuple[Any, Any]]
 def _matrices(kernel):
     """The matrices whose singular vectors belong to a parameter."""
     if kernel.ndim == 2:
-        return (kernel,)
+        return (kernel[None],)
     return ops.unfoldings(ops.skew_kernel(kernel))
 
 

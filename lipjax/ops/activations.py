@@ -24,6 +24,23 @@ def halves(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return a, b
 
 
+@jax.custom_jvp
+def ordered(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The larger and the smaller of two numbers.
+
+    Where they tie the derivative is the identity, an isometry; that of the maximum and
+    the minimum would be their mean, and dearer.
+    """
+    return jnp.maximum(a, b), jnp.minimum(a, b)
+
+
+@ordered.defjvp
+def _ordered_jvp(primals, tangents):
+    (a, b), (da, db) = primals, tangents
+    kept = a >= b
+    return ordered(a, b), (jnp.where(kept, da, db), jnp.where(kept, db, da))
+
+
 def maxmin(x: jax.Array) -> jax.Array:
     """Sorts each pair of channels: (max(a, b), min(a, b)).
 
@@ -44,8 +61,7 @@ def maxmin(x: jax.Array) -> jax.Array:
       >>> maxmin(jnp.array([1.0, 5.0, 3.0, 4.0]))
       Array([3., 5., 1., 4.], dtype=float32)
     """
-    a, b = halves(x)
-    return jnp.concatenate([jnp.maximum(a, b), jnp.minimum(a, b)], axis=-1)
+    return jnp.concatenate(ordered(*halves(x)), axis=-1)
 
 
 def householder(x: jax.Array, theta: jax.Array) -> jax.Array:

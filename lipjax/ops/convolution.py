@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
-import itertools
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from lipjax.ops.contraction import PRECISION, contract
+from lipjax.ops.winograd import has_tiles, winograd_convolution
 
-_LARGEST_OPERATOR = 2**22  # entries; beyond, its assembly costs more than it saves
+# Channels from which fewer products outweigh the sums around them.
+_TILE_CHANNELS, _PAIR_CHANNELS, _GRADIENT_CHANNELS = 64, 32, 32
+_BLOCK = 256  # side of the blocks in which large matrices are transposed
 
 
 def same_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -20,11 +22,11 @@ def same_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
     .. math:: y_{p} = \sum_{t} K_{t}^\top x_{p + t}, \quad x = 0 \text{ outside.}
 
     The lowering follows the shape: the middle tap's matrix product for 1x1 images; on
-    a CPU, for other images smaller than the kernel, where XLA's own convolution falls
-    to 1 GFLOP/s, one product by the dense operator, or over gathered views where that
-    operator is large; the platform's convolution otherwise, with derivatives of our own
-    on a CPU, where XLA's own are up to 300 times slower inside a loop. All give the
-    same numbers to rounding.
+    a CPU `winograd_convolution` for many channels, one product over gathered views for
+    images smaller than the kernel, where XLA's own convolution falls to 1 GFLOP/s, and
+    otherwise the platform's convolution with derivatives of our own, where XLA's are up
+    to 300 times slower inside a loop; the platform's convolution elsewhere. All give
+    the same numbers to rounding.
 
     Args:
       x: input of shape [..., height, width, channels_in].
@@ -54,19 +56,30 @@ def same_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _lowered(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    k, side = kernel.shape[0], max(x.shape[1:3])
-    if side == 1:
+    k = kernel.shape[0]
+    if max(x.shape[1:3]) == 1:
         kernel = kernel[k // 2 :, k // 2 :][:1, :1]
     if kernel.shape[0] == 1:
         return product_of_views(x, kernel)
-    on_cpu = looped_convolution if side >= k else _small_image_lowering(x, kernel)
+    on_cpu = _cpu_lowering(x, kernel)
     return lax.platform_dependent(x, kernel, cpu=on_cpu, default=platform_convolution)
 
 
-def _small_image_lowering(x: jax.Array, kernel: jax.Array):
-    pixels = x.shape[1] * x.shape[2]
-    entries = pixels**2 * kernel.shape[2] * kernel.shape[3]
-    return product_by_operator if entries <= _LARGEST_OPERATOR else product_of_views
+def _cpu_lowering(x: jax.Array, kernel: jax.Array):
+    """What is quickest on a CPU (BENCHMARKS.md)."""
+    sides = x.shape[1:3]
+    if _suits_winograd(
+        x, kernel, _PAIR_CHANNELS if sides == (2, 2) else _TILE_CHANNELS
+    ):
+        return winograd_convolution
+    return looped_convolution if max(sides) >= len(kernel) else product_of_views
+
+
+def _suits_winograd(x: jax.Array, kernel: jax.Array, channels: int) -> bool:
+    """Whether it can be used: on tiles, in at least 24 bits, with enough channels."""
+    precise = jnp.result_type(x, kernel) in (jnp.float32, jnp.float64)
+    three = kernel.shape[0] == 3 and kernel.shape[2] >= channels
+    return precise and three and has_tiles(*x.shape[1:3])
 
 
 def platform_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -97,8 +110,15 @@ def _looped_jvp(primals, tangents):
     (x, kernel), (dx, dkernel) = primals, tangents
     y = platform_convolution(x, kernel)
     dy = [] if _is_zero(dx) else [_by_adjoint(dx, transpose_kernel(kernel))]
-    dy += [] if _is_zero(dkernel) else [product_of_taps(x, dkernel)]
+    dy += [] if _is_zero(dkernel) else [_of_kernel(x, dkernel)]
     return y, functools.reduce(jnp.add, dy, jnp.zeros_like(y))
+
+
+def _of_kernel(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The convolution in the form whose derivative in the kernel is quick."""
+    if _suits_winograd(x, kernel, _GRADIENT_CHANNELS):
+        return winograd_convolution(x, kernel)
+    return product_of_taps(x, kernel)
 
 
 def _by_adjoint(x: jax.Array, adjoint: jax.Array) -> jax.Array:
@@ -135,24 +155,6 @@ def _is_zero(tangent: object) -> bool:
     return isinstance(tangent, jax.custom_derivatives.SymbolicZero)
 
 
-def product_by_operator(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The convolution as one matrix product by its dense operator."""
-    n, height, width, _ = x.shape
-    k, half = kernel.shape[0], kernel.shape[0] // 2
-    zero = jnp.zeros_like(kernel[0, 0])
-    pixels = list(itertools.product(range(height), range(width)))
-
-    def block(source: tuple[int, int], target: tuple[int, int]) -> jax.Array:
-        row, column = (s - t + half for s, t in zip(source, target, strict=True))
-        inside = 0 <= row < k and 0 <= column < k
-        return kernel[row, column] if inside else zero
-
-    rows = [jnp.concatenate([block(s, t) for t in pixels], axis=1) for s in pixels]
-    operator = jnp.concatenate(rows, axis=0)
-    y = contract("ni,io->no", x.reshape(n, -1), operator)
-    return y.reshape(n, height, width, -1)
-
-
 def _views(x: jax.Array, k: int) -> list[jax.Array]:
     """What each of the k x k taps sees: x, shifted, zero outside."""
     height, width = x.shape[1:3]
@@ -171,7 +173,24 @@ def transpose_kernel(kernel: jax.Array) -> jax.Array:
     Returns:
       Array of shape [k, k, b, a] whose convolution is the transpose of `kernel`'s.
     """
-    return jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    return _swapped(jnp.flip(kernel, (0, 1)))
+
+
+def _swapped(matrices: jax.Array) -> jax.Array:
+    """The transposes of matrices [k, k, a, b], large ones block by block.
+
+    A plain transposition of 1024 x 1024 numbers misses the cache at every one of them.
+    """
+    sides = matrices.shape[2:]
+    if any(side % _BLOCK for side in sides):
+        return matrices.swapaxes(2, 3)
+    rows = jnp.split(matrices, sides[0] // _BLOCK, axis=2)
+    blocks = [jnp.split(row, sides[1] // _BLOCK, axis=3) for row in rows]
+    columns = [
+        jnp.concatenate([block.swapaxes(2, 3) for block in row], axis=2)
+        for row in blocks
+    ]
+    return jnp.concatenate(columns, axis=3)
 
 
 def skew_kernel(kernel: jax.Array) -> jax.Array:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lipjax.ops.contraction import PRECISION
 from lipjax.ops.convolution import same_convolution
 from lipjax.ops.polynomial import Coefficients
 
@@ -20,11 +21,12 @@ def skew_exponential(
     kernel: jax.Array,
     *,
     coefficients: Coefficients,
+    scale: jax.Array | float = 1.0,
     gradient: str = "exact",
     bound: float = 2.0,
     rank: int = 2,
 ) -> jax.Array:
-    r"""Applies a polynomial approximation of exp(J), J the convolution by `kernel`.
+    r"""Applies a polynomial of J, close to exp(J), J the convolution by kernel / scale.
 
     .. math:: y = p(J) x = \sum_{k \le d} a_k J^k x
 
@@ -53,6 +55,8 @@ def skew_exponential(
       kernel: skew kernel of shape [k, k, channels, channels], k odd: see `skew_kernel`.
         For a kernel that is not skew only "exact" gives a gradient.
       coefficients: a_0 ... a_d, d >= 1: see `taylor`, `chebyshev`.
+      scale: divides the kernel. Given apart it costs less: large kernels belong to
+        small images, and it is these that are divided.
       gradient: the rule for the kernel's gradient; the value does not depend on it.
       bound: norm of J up to which "low_rank" is tuned; of no effect elsewhere.
       rank: rank of "low_rank".
@@ -83,25 +87,40 @@ def skew_exponential(
         raise ValueError(f"at least two coefficients are needed: {coefficients}")
     if kernel.shape[-1] != x.shape[-1]:
         raise ValueError(f"kernel {kernel.shape} does not fit input {x.shape}")
+    scale = jnp.asarray(scale, x.dtype)
     if gradient == "exact":
-        return _horner(x, kernel, coefficients)
+        return _horner(x, _operator(kernel, scale), coefficients)[0]
     if gradient == "fast":
-        return _factored(x, kernel, coefficients, _fast_factors(coefficients))
+        return _factored(x, kernel, scale, coefficients, _fast_factors(coefficients))
     if gradient == "low_rank":
         factors = _low_rank_factors(coefficients, bound, rank)
-        return _factored(x, kernel, coefficients, factors)
+        return _factored(x, kernel, scale, coefficients, factors)
     raise ValueError(f"unknown gradient {gradient!r}: choose from {GRADIENTS}")
 
 
-def _horner(x: jax.Array, kernel: jax.Array, coefficients: Coefficients) -> jax.Array:
-    z = coefficients[-1] * x
+Operator = Callable[[jax.Array], jax.Array]
+
+
+def _operator(kernel: jax.Array, scale: jax.Array) -> Operator:
+    """J, whose division is left to the image."""
+    inverse = 1 / scale
+    return lambda z: inverse * same_convolution(z, kernel)
+
+
+def _horner(
+    x: jax.Array, operator: Operator, coefficients: Coefficients
+) -> tuple[jax.Array, jax.Array]:
+    """The polynomial p(J) x, and before its last step sum_k a_(k+1) J^k x."""
+    z = before = coefficients[-1] * x
     for a in coefficients[-2::-1]:
-        z = a * x + same_convolution(z, kernel)
-    return z
+        before, z = z, a * x + operator(z)
+    return z, before
 
 
 # A rule that is a sum of products, c_ij = sum_r s_r q_r[i] q_r[j], needs only the
 # weighted sums of powers  P_r = sum_j q_r[j] J^j x  and  Q_r = sum_i q_r[i] (-J)^i g.
+# J = A / s, so that the kernel's gradient is that of J over s, and s's is
+# -<A, gradient> / s.
 Factors = tuple[tuple[float, Coefficients], ...]
 
 
@@ -127,35 +146,43 @@ def _low_rank_factors(coefficients: Coefficients, bound: float, rank: int) -> Fa
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _factored(x, kernel, coefficients, factors):
-    return _horner(x, kernel, coefficients)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _factored(x, kernel, scale, coefficients, factors):
+    return _horner(x, _operator(kernel, scale), coefficients)[0]
 
 
-def _factored_fwd(x, kernel, coefficients, factors):
-    weights = (coefficients, *(q for _, q in factors))
-    y, *sums = _power_sums(x, lambda z: same_convolution(z, kernel), weights)
-    return y, (kernel, sums)
+def _factored_fwd(x, kernel, scale, coefficients, factors):
+    y, *sums = _sums(x, _operator(kernel, scale), coefficients, factors)
+    return y, (kernel, scale, sums)
 
 
 def _factored_bwd(coefficients, factors, saved, g):
-    kernel, sums = saved
-    weights = (coefficients, *(q for _, q in factors))
-    gx, *duals = _power_sums(g, lambda z: -same_convolution(z, kernel), weights)
+    kernel, scale, sums = saved
+    gx, *duals = _sums(g, _operator(kernel, -scale), coefficients, factors)
     gradients = [
-        scale * jax.vjp(functools.partial(same_convolution, p), kernel)[1](q)[0]
-        for (scale, _), p, q in zip(factors, sums, duals, strict=True)
+        jax.vjp(functools.partial(same_convolution, p), kernel)[1](weight / scale * q)
+        for (weight, _), p, q in zip(factors, sums, duals, strict=True)
     ]
-    return gx, functools.reduce(jnp.add, gradients)
+    gradient = functools.reduce(jnp.add, (found for (found,) in gradients))
+    product = jnp.vdot(kernel, gradient, precision=PRECISION)
+    return gx, gradient, (-product / scale).astype(scale.dtype)
 
 
 _factored.defvjp(_factored_fwd, _factored_bwd)
 
 
+def _sums(
+    x: jax.Array, operator: Operator, coefficients: Coefficients, factors: Factors
+) -> list[jax.Array]:
+    """p(J) x and the sum of powers of each factor."""
+    weights = tuple(q for _, q in factors)
+    if weights == (coefficients[1:],):
+        return list(_horner(x, operator, coefficients))
+    return _power_sums(x, operator, (coefficients, *weights))
+
+
 def _power_sums(
-    x: jax.Array,
-    operator: Callable[[jax.Array], jax.Array],
-    weights: tuple[Coefficients, ...],
+    x: jax.Array, operator: Operator, weights: tuple[Coefficients, ...]
 ) -> list[jax.Array]:
     """The sums  sum_k w[k] J^k x  of several weightings w, by the longest's powers."""
     sums = [w[0] * x for w in weights]

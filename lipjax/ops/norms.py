@@ -3,8 +3,11 @@
 A skew kernel A of shape [k, k, c, c] unfolds into four matrices. Skewness makes the
 other two the transposes of these up to signs and order, so two are enough:
 
-- the square one, (channel out, tap row) x (channel in, tap column), of side c k;
-- the wide one, channel out x (channel in, both taps), c x c k^2.
+- the square one, (tap column, channel in) x (tap row, channel out), of side c k;
+- the tall one, (both taps, channel in) x channel out, c k^2 x c.
+
+A matrix is held here as blocks [b, m, n] that stand side by side, m x (b n): in this
+form both unfoldings are the kernel's own numbers, in their order in memory.
 
 Theorem: ||J|| <= k min(||square||, ||wide||) for the Jacobian J of the convolution by A
 on an image of any size (Singla & Feizi, Fantastic four, ICLR 2021).
@@ -19,30 +22,27 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lipjax.ops.contraction import contract
+from lipjax.ops.contraction import PRECISION, contract
 
 SingularVectors = tuple[jax.Array, jax.Array]
 Array = TypeVar("Array", jax.Array, np.ndarray)
 
 
 def unfoldings(kernel: Array) -> tuple[Array, Array]:
-    """The square and the wide unfolding of a kernel.
+    """The square and the tall unfolding of a kernel, as blocks.
 
     Args:
       kernel: kernel of shape [k, k, channels_in, channels_out].
 
     Returns:
-      Matrices of shapes [c_out k, c_in k] and [c_out, c_in k^2], with rows and columns
-      in the orders (out, row), (in, column) and (in, row, column).
+      Arrays of shapes [k, k c_in, c_out] and [1, k^2 c_in, c_out].
 
     Example:
-      >>> [m.shape for m in unfoldings(jnp.zeros((3, 3, 4, 4)))]
-      [(12, 12), (4, 36)]
+      >>> [m.shape for m in unfoldings(jnp.zeros((3, 3, 4, 5)))]
+      [(3, 12, 5), (1, 36, 5)]
     """
     k, _, c_in, c_out = kernel.shape
-    square = kernel.transpose(3, 0, 2, 1).reshape(c_out * k, c_in * k)
-    wide = kernel.transpose(3, 2, 0, 1).reshape(c_out, c_in * k * k)
-    return square, wide
+    return kernel.reshape(k, k * c_in, c_out), kernel.reshape(1, k * k * c_in, c_out)
 
 
 def power_iteration(
@@ -50,19 +50,19 @@ def power_iteration(
 ) -> SingularVectors:
     r"""Moves a pair of unit vectors towards the leading singular vectors.
 
-    .. math:: u \leftarrow A v / \|A v\|, \quad v \leftarrow A^\top u / \|A^\top u\|
+    .. math:: v \leftarrow A^\top u / \|A^\top u\|, \quad u \leftarrow A v / \|A v\|
 
     Args:
-      matrix: A of shape [m, n].
-      vectors: u of shape [m] and v of shape [n].
+      matrix: A, in blocks [b, m, n].
+      vectors: u of shape [m] and v of shape [b, n].
       steps: how many steps.
 
     Returns:
       The new (u, v). No gradient flows through them.
 
     Example:
-      >>> a = jnp.diag(jnp.array([3.0, 1.0]))
-      >>> start = (jnp.ones(2) / 2**0.5, jnp.ones(2) / 2**0.5)
+      >>> a = jnp.diag(jnp.array([3.0, 1.0]))[None]
+      >>> start = (jnp.ones(2) / 2**0.5, jnp.ones((1, 2)) / 2**0.5)
       >>> vectors = power_iteration(a, start, steps=20)
       >>> print(f"{singular_value_estimate(a, vectors):.4f}")
       3.0000
@@ -70,9 +70,11 @@ def power_iteration(
     matrix = lax.stop_gradient(matrix)
 
     def step(_, pair: SingularVectors) -> SingularVectors:
-        u = _unit(contract("mn,n->m", matrix, pair[1]), pair[0])
-        return u, _unit(contract("mn,m->n", matrix, u), pair[1])
+        v = _unit(_transpose_product(matrix, pair[0]), pair[1])
+        return _unit(_product(matrix, v), pair[0]), v
 
+    if steps == 1:  # no loop, so that the compiler sees what else uses A v
+        return step(0, vectors)
     return lax.fori_loop(0, steps, step, vectors)
 
 
@@ -80,22 +82,32 @@ def singular_value_estimate(matrix: jax.Array, vectors: SingularVectors) -> jax.
     """The estimate u A v of the largest singular value: never above it, no bound.
 
     Args:
-      matrix: A of shape [m, n].
-      vectors: unit vectors u of shape [m] and v of shape [n], held fixed.
+      matrix: A, in blocks [b, m, n].
+      vectors: unit vectors u of shape [m] and v of shape [b, n], held fixed.
 
     Returns:
       A scalar, differentiable in `matrix`.
     """
     u, v = map(lax.stop_gradient, vectors)
-    return contract("m,mn,n->", u, matrix, v)
+    return jnp.vdot(u, _product(matrix, v), precision=PRECISION)
+
+
+# With the blocks' axis in front, both products run through memory in its order.
+def _product(matrix: jax.Array, v: jax.Array) -> jax.Array:
+    return jnp.sum(contract("bmn,bn->bm", matrix, v), axis=0)
+
+
+def _transpose_product(matrix: jax.Array, u: jax.Array) -> jax.Array:
+    return contract("bmn,bm->bn", matrix, jnp.broadcast_to(u, matrix.shape[:2]))
 
 
 def random_vectors(key: jax.Array, matrix: jax.Array) -> SingularVectors:
     """Random unit vectors to start `power_iteration` from."""
-    rows, columns = matrix.shape
-    uv = jax.random.normal(key, (rows + columns,), matrix.dtype)
-    u, v = uv[:rows], uv[rows:]
-    return u / jnp.linalg.norm(u), v / jnp.linalg.norm(v)
+    blocks, rows, columns = matrix.shape
+    left, right = jax.random.split(key)
+    u = jax.random.normal(left, (rows,), matrix.dtype)
+    v = jax.random.normal(right, (blocks, columns), matrix.dtype)
+    return _unit(u, u), _unit(v, v)
 
 
 def unfolding_bound(kernel: np.ndarray | jax.Array) -> float:
@@ -134,11 +146,12 @@ def unfolding_bound(kernel: np.ndarray | jax.Array) -> float:
     return float(np.ldexp(bound, exponent))
 
 
-def _spectral_norm_bound(matrix: np.ndarray) -> float:
-    """Root of a proven upper bound on the largest eigenvalue of A A^T."""
+def _spectral_norm_bound(blocks: np.ndarray) -> float:
+    """Root of a proven upper bound on the largest eigenvalue of A^T A."""
     unit = np.finfo(np.float64).eps / 2
-    gram = matrix @ matrix.T
-    product = (matrix.shape[1] + 2) * unit * float(np.sum(matrix**2))
+    matrix = np.concatenate(list(blocks), axis=1)
+    gram = matrix.T @ matrix
+    product = (len(matrix) + 2) * unit * float(np.sum(matrix**2))
     eigenvalue = float(np.linalg.eigvalsh(gram)[-1])
     slack = 100 * len(gram) * unit * (eigenvalue + product)
     return float(np.sqrt(eigenvalue + slack + 2 * product) * (1 + 8 * unit))
@@ -146,5 +159,5 @@ def _spectral_norm_bound(matrix: np.ndarray) -> float:
 
 def _unit(vector: jax.Array, otherwise: jax.Array) -> jax.Array:
     """The vector scaled to norm 1, or `otherwise` where it is zero."""
-    norm = jnp.linalg.norm(vector)
+    norm = jnp.sqrt(jnp.sum(vector**2))
     return jnp.where(norm > 0, vector / jnp.where(norm > 0, norm, 1), otherwise)

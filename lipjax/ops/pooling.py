@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from lipjax.ops.activations import _fitting, halves
+from lipjax.ops.activations import _fitting, halves, ordered
 
 
 def channel_max_pool(x: jax.Array) -> jax.Array:
@@ -26,7 +26,7 @@ def channel_max_pool(x: jax.Array) -> jax.Array:
       >>> channel_max_pool(jnp.array([1.0, 5.0, 3.0, 4.0]))
       Array([3., 5.], dtype=float32)
     """
-    return jnp.maximum(*halves(x))
+    return ordered(*halves(x))[0]
 
 
 def projection_pool(x: jax.Array, theta: jax.Array) -> jax.Array:

@@ -108,14 +108,14 @@ def test_scales_are_refreshed_in_the_middle_of_an_epoch(trainer):
 
 
 def _error(state):
-    """Relative error of the initial layer's estimate of its wide unfolding's norm."""
+    """Relative error of the initial layer's estimate of its tall unfolding's norm."""
     from lipjax import ops
 
     kernel = state.params["initial"]["conv"]["kernel"]
     _, (u, v) = state.spectral["initial"]["conv"]["kernel_vectors"]
-    _, wide = ops.unfoldings(ops.skew_kernel(kernel))
-    norm = np.linalg.norm(np.asarray(wide), 2)
-    return abs(1 - float(u @ wide @ v) / norm)
+    _, (tall,) = ops.unfoldings(ops.skew_kernel(kernel))
+    norm = np.linalg.norm(np.asarray(tall), 2)
+    return abs(1 - float(u @ tall @ v[0]) / norm)
 
 
 def test_learning_rate_falls_at_one_half_and_three_quarters():

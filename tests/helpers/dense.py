@@ -58,3 +58,8 @@ def relative_error(actual, expected):
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape
     return np.linalg.norm(actual - expected) / np.linalg.norm(expected)
+
+
+def side_by_side(blocks):
+    """The matrix [m, b n] whose blocks [b, m, n] are given."""
+    return np.concatenate(list(np.asarray(blocks)), axis=1)

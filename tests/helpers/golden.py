@@ -30,7 +30,7 @@ def hwio(kernel):
 
 
 def singular_vectors(arrays, prefix):
-    """The four published pairs, as (left, right) of the unfolding in `MATRIX`.
+    """The four published pairs, as (u, v) of the unfolding in `MATRIX`.
 
     Pairs 2 and 4 belong to the transposed unfoldings, which skewness turns into ours:
     A[o, i, r, s] = -A[i, o, -r, -s].
@@ -38,12 +38,12 @@ def singular_vectors(arrays, prefix):
     u1, u2, u3, u4 = (arrays[f"{prefix}_u{n}"] for n in (1, 2, 3, 4))
     v1, v2, v3, v4 = (arrays[f"{prefix}_v{n}"] for n in (1, 2, 3, 4))
     pairs = (
-        (v1[:, 0, :, 0], u1[0, :, 0, :]),
-        (-u2[0, :, ::-1, 0], v2[:, 0, 0, ::-1]),
-        (v3, u3[0]),
-        (v4, -u4[:, 0, ::-1, ::-1]),
+        (u1[0, :, 0, :].T, v1[:, 0, :, 0].T),
+        (v2[:, 0, 0, ::-1].T, -u2[0, :, ::-1, 0].T),
+        (u3[0].transpose(1, 2, 0), v3.reshape(1, -1)),
+        (-u4[:, 0, ::-1, ::-1].transpose(1, 2, 0), v4.reshape(1, -1)),
     )
-    return [(np.ravel(left), np.ravel(right)) for left, right in pairs]
+    return [(np.ravel(u), v) for u, v in pairs]
 
 
 MATRIX = (0, 0, 1, 1)  # which of our two unfoldings a published pair belongs to
@@ -53,7 +53,10 @@ def estimates(arrays, prefix):
     """The four published estimates, from the stored vectors."""
     matrices = ops.unfoldings(skew(arrays, prefix))
     pairs = singular_vectors(arrays, prefix)
-    return [u @ matrices[m] @ v for m, (u, v) in zip(MATRIX, pairs, strict=True)]
+    return [
+        float(ops.singular_value_estimate(matrices[m], pair))
+        for m, pair in zip(MATRIX, pairs, strict=True)
+    ]
 
 
 def skew(arrays, prefix):

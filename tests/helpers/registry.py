@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from helpers.dense import side_by_side
 from lipjax import ops
 from lipjax.models.lipconvnet import Block
 from lipjax.nn import (
@@ -59,7 +60,7 @@ def normalized_skew(variables):
     skew = (kernel - kernel[::-1, ::-1].swapaxes(2, 3)) / 2
     pairs = variables["spectral"]["kernel_vectors"]
     return skew / min(
-        np.asarray(u) @ matrix @ np.asarray(v)
+        np.asarray(u) @ side_by_side(matrix) @ np.ravel(v)
         for matrix, (u, v) in zip(ops.unfoldings(skew), pairs, strict=True)
     )
 
@@ -157,20 +158,21 @@ def drawn(module, *args, seed=0):
 def converged(kernel, steps=50):
     """Singular vectors of the matrices that belong to a parameter, iterated."""
     if kernel.ndim == 2:
-        matrices = (kernel,)
+        matrices = (kernel[None],)
     else:
         matrices = ops.unfoldings(
             (kernel - kernel[::-1, ::-1].swapaxes(2, 3)) / kernel.dtype.type(2)
         )
     pairs = []
-    for matrix in matrices:
-        v = np.ones(matrix.shape[1], matrix.dtype)
+    for blocks in matrices:
+        matrix = side_by_side(blocks)
+        u = np.ones(len(matrix), matrix.dtype)
         for _ in range(steps):
-            u = matrix @ v
-            u /= np.linalg.norm(u)
             v = matrix.T @ u
             v /= np.linalg.norm(v)
-        pairs.append((u, v))
+            u = matrix @ v
+            u /= np.linalg.norm(u)
+        pairs.append((u, v.reshape(len(blocks), -1)))
     return tuple(pairs)
 
 

@@ -94,7 +94,7 @@ def test_golden_curvature_head(shared, name):
     arrays = golden.load(shared(f"golden/{name}.npz"))
     weights, features, labels = golden_head(arrays)
     head = CurvatureHead(24, 10, hidden=32, **DOUBLE)
-    state = {"hidden_kernel_vectors": ((arrays["param/_u"], arrays["param/_v"]),)}
+    state = {"hidden_kernel_vectors": ((arrays["param/_u"], arrays["param/_v"][None]),)}
     variables = {"params": weights._asdict(), SPECTRAL: state}
     logits, radii = certified(head, variables, features, labels)
     assert relative_error(logits, arrays["logits"]) <= golden.FLOAT32
@@ -178,12 +178,12 @@ def test_curvature_state():
     z = jnp.asarray(normal(1, 5, 6))
     variables = drawn(head, z)
     matrix = variables["params"]["hidden_kernel"]
-    start = jax.tree.map(lambda v: v[::-1], variables[SPECTRAL])
+    start = jax.tree.map(lambda v: v[..., ::-1], variables[SPECTRAL])
     variables = {**variables, SPECTRAL: start}
     apply = jax.jit(head.apply, static_argnames="mutable")
     assert apply(variables, z).shape == (5, 4)
     _, new = apply(variables, z, mutable=(SPECTRAL,))
-    expected = ops.power_iteration(matrix, start["hidden_kernel_vectors"][0], 1)
+    expected = ops.power_iteration(matrix[None], start["hidden_kernel_vectors"][0], 1)
     for found, vector in zip(
         new[SPECTRAL]["hidden_kernel_vectors"][0], expected, strict=True
     ):
@@ -191,7 +191,9 @@ def test_curvature_state():
     refreshed = jax.jit(lambda v: refresh_spectral(v, 500))(variables)
     pair = refreshed["hidden_kernel_vectors"][0]
     norm = np.linalg.norm(matrix, 2)
-    assert ops.singular_value_estimate(matrix, pair) == pytest.approx(norm, rel=1e-12)
+    assert ops.singular_value_estimate(matrix[None], pair) == pytest.approx(
+        norm, rel=1e-12
+    )
 
 
 def test_penalty():

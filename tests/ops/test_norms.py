@@ -10,11 +10,11 @@ import pytest
 from hypothesis import strategies as st
 
 from helpers import golden
-from helpers.dense import EPS, convolution_matrix, normal
+from helpers.dense import EPS, convolution_matrix, normal, side_by_side
 from lipjax import ops
 
-# Published pairs 1, 3 and 4 move left, then right, as we do; pair 2 right, then left:
-# the same iteration on the transposed matrix.
+# Published pairs 1, 3 and 4 move v, then u, as we do; pair 2 u, then v: the same
+# iteration on the transposed matrix.
 TRANSPOSED = (False, True, False, False)
 
 
@@ -28,9 +28,13 @@ def golden_error(arrays, n, *, steps=3, sign=1, transposed=None):
     matrix = sign * ops.unfoldings(golden.skew(arrays, "before/"))[golden.MATRIX[n]]
     turned = TRANSPOSED[n] if transposed is None else transposed
     order = -1 if turned else 1
-    matrix = matrix.T if turned else matrix
-    before = golden.singular_vectors(arrays, "before/")[n][::order]
-    after = golden.singular_vectors(arrays, "after/")[n][::order]
+    matrix = side_by_side(matrix)
+    matrix = (matrix.T if turned else matrix)[None]
+    before, after = (
+        (pair[0].ravel(), pair[1].reshape(1, -1))
+        for time in ("before", "after")
+        for pair in [golden.singular_vectors(arrays, f"{time}/")[n][::order]]
+    )
     new = iterate(matrix, before, steps)
     sigma = ops.singular_value_estimate(matrix, new)
     errors = [np.abs(a - b).max() for a, b in zip(new, after, strict=True)]
@@ -60,15 +64,15 @@ def test_golden_rejects(shared, n, mutant):
 
 def test_unfoldings_hold_every_entry():
     kernel = normal(0, 3, 3, 2, 4)
-    square, wide = ops.unfoldings(kernel)
+    square, tall = map(side_by_side, ops.unfoldings(kernel))
     for row, column, i, o in np.ndindex(kernel.shape):
-        assert square[o * 3 + row, i * 3 + column] == kernel[row, column, i, o]
-        assert wide[o, (i * 3 + row) * 3 + column] == kernel[row, column, i, o]
+        assert square[column * 2 + i, row * 4 + o] == kernel[row, column, i, o]
+        assert tall[(row * 3 + column) * 2 + i, o] == kernel[row, column, i, o]
 
 
 def test_power_iteration_converges_from_below():
-    matrix = normal(0, 5, 8)
-    norm = np.linalg.norm(matrix, 2)
+    matrix = normal(0, 2, 5, 4)
+    norm = np.linalg.norm(side_by_side(matrix), 2)
     pair = ops.random_vectors(jax.random.key(0), jnp.asarray(matrix))
     estimates = []
     for _ in range(4):
@@ -85,18 +89,19 @@ def test_power_iteration_carries_no_gradient():
         pair = ops.random_vectors(jax.random.key(0), matrix)
         return sum(v.sum() for v in ops.power_iteration(matrix, pair, 2))
 
-    assert not jax.jit(jax.grad(f))(jnp.asarray(normal(0, 3, 4))).any()
+    assert not jax.jit(jax.grad(f))(jnp.asarray(normal(0, 1, 3, 4))).any()
 
 
 def test_estimate_is_differentiable_with_vectors_fixed():
-    matrix, pair = normal(0, 3, 4), (normal(1, 3), normal(2, 4))
+    matrix, pair = normal(0, 2, 3, 4), (normal(1, 3), normal(2, 2, 4))
     gradient = jax.jit(jax.grad(ops.singular_value_estimate))(matrix, pair)
-    np.testing.assert_allclose(gradient, np.outer(*pair), rtol=4 * EPS)
+    expected = np.outer(pair[0], pair[1].ravel())
+    np.testing.assert_allclose(side_by_side(gradient), expected, rtol=4 * EPS)
 
 
 def test_zero_matrix_keeps_its_vectors():
-    pair = ops.random_vectors(jax.random.key(0), jnp.zeros((3, 4)))
-    new = iterate(jnp.zeros((3, 4)), pair, 2)
+    pair = ops.random_vectors(jax.random.key(0), jnp.zeros((2, 3, 4)))
+    new = iterate(jnp.zeros((2, 3, 4)), pair, 2)
     for old, vector in zip(pair, new, strict=True):
         np.testing.assert_array_equal(old, vector)
 
@@ -109,7 +114,7 @@ def true_norms(kernel):
 
 
 def true_unfolding_norm(kernel):
-    return min(np.linalg.norm(m, 2) for m in ops.unfoldings(kernel))
+    return min(np.linalg.norm(side_by_side(m), 2) for m in ops.unfoldings(kernel))
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
@@ -127,7 +132,7 @@ def test_one_unfolding_alone_would_be_worse():
     differences = []
     for seed in range(20):
         skew = np.asarray(ops.skew_kernel(normal(seed, 3, 3, 1, 1)))
-        smaller = [np.linalg.norm(m, 2) for m in ops.unfoldings(skew)]
+        smaller = [np.linalg.norm(side_by_side(m), 2) for m in ops.unfoldings(skew)]
         differences.append(smaller[0] - smaller[1])
     assert max(np.abs(differences)) > 0.1
 

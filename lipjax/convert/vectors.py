@@ -1,0 +1,74 @@
+"""Four published pairs of singular vectors for two of ours, and back.
+
+The published convolution keeps a pair for each of four unfoldings of its skew kernel.
+Skewness makes the unfoldings equal in pairs, up to signs and order: pairs 2 and 4
+belong to the transposes, so they swap sides, flip their taps, and one changes its sign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+VECTORS = ("u1", "v1", "u2", "v2", "u3", "v3", "u4", "v4")
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+def our_vectors(
+    published: Mapping[str, np.ndarray],
+) -> tuple[tuple[Pair, Pair], tuple[Pair, Pair]]:
+    """The four published pairs as candidates for the square and the wide unfolding.
+
+    Args:
+      published: u1, v1 ... u4, v4 with the published shapes, of a skew kernel.
+
+    Returns:
+      ((pair 1, pair 2), (pair 3, pair 4)), each (left, right) of our unfolding.
+    """
+    u1, v1, u2, v2, u3, v3, u4, v4 = (published[n] for n in VECTORS)
+    square = ((v1, u1), (-np.flip(u2, 2), np.flip(v2, 3)))
+    wide = ((v3, u3), (v4, -np.flip(u4, (2, 3))))
+    (a, b), (c, d) = (
+        tuple((u.ravel(), v.ravel()) for u, v in pairs) for pairs in (square, wide)
+    )
+    return (a, b), (c, d)
+
+
+def published_vectors(
+    vectors: Any, kernel_size: int, channels: int
+) -> dict[str, np.ndarray]:
+    """Four published pairs, of which `our_vectors` makes ours, each twice.
+
+    So all four published estimates are those of our two pairs, and the smallest of
+    them, which is the scale, is ours.
+
+    Args:
+      vectors: (left, right) of the square and of the wide unfolding.
+      kernel_size: k.
+      channels: c.
+
+    Returns:
+      u1, v1 ... u4, v4 with the published shapes.
+
+    Example:
+      >>> ours = ((np.arange(6), np.arange(6)), (np.arange(2), np.arange(18)))
+      >>> theirs = published_vectors(ours, 3, 2)
+      >>> [left.tolist() for left, _ in our_vectors(theirs)[0]]
+      [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5]]
+    """
+    k, c = kernel_size, channels
+    (left, right), (narrow, long) = (map(np.asarray, pair) for pair in vectors)
+    taps = long.reshape(c, k, k)
+    return {
+        "u1": right.reshape(1, c, 1, k),
+        "v1": left.reshape(c, 1, k, 1),
+        "u2": -np.flip(left.reshape(1, c, k, 1), 2),
+        "v2": np.flip(right.reshape(c, 1, 1, k), 3),
+        "u3": taps.reshape(1, c, k, k),
+        "v3": narrow.reshape(c, 1, 1, 1),
+        "u4": -np.flip(taps.reshape(c, 1, k, k), (2, 3)),
+        "v4": narrow.reshape(1, c, 1, 1),
+    }

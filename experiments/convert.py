@@ -231,7 +231,9 @@ def _report(request: Request, network: Network) -> None:
         return
     print(f"  {config.polynomial}, in evaluation {config.eval_polynomial}")
     print(f"Next: python -m experiments.certify --run={request.run}")
-    start = f"--init_from={request.run} --data={config.data}"
+    preset = "lipconvnet_crc" if model.head == "curvature" else "lipconvnet"
+    start = f"--init_from={request.run} --preset={preset} --data={config.data}"
+    start += f" --data_dir={config.data_dir}" if config.data_dir else ""
     print(f"      python -m experiments.train {start}")
 
 

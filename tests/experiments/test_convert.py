@@ -92,6 +92,7 @@ def test_in_and_out_again(checkpoint, state, pictures, tmp_path, capsys):
     convert(Request(checkpoint=str(checkpoint), run=str(run), data=data, **NAMES))
     printed = capsys.readouterr().out
     assert f"experiments.certify --run={run}" in printed
+    assert f"--init_from={run} --preset=lipconvnet_crc --data={data}" in printed
     assert "LipConvNet-2" in printed and "chebyshev" not in printed
     model, variables = from_reference(state, **NAMES)
     folder = Run.open(run)

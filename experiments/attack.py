@@ -26,7 +26,6 @@ from tqdm import tqdm
 
 from lipjax.attacks import apgd, cross_entropy, on_sphere, pgd, targeted_dlr
 
-from .data import load
 from .errors import UserError
 from .evaluation import RADIUS_NAMES, STANDARD_RADII
 from .files import write_json
@@ -176,9 +175,8 @@ def main() -> None:
     if not FLAGS.run:
         raise UserError("say which run with --run=DIR")
     folder = Run.open(Path(FLAGS.run))
-    config = folder.config
-    data = load(config.data, data_dir=config.data_dir, validation=config.validation)
-    target = Target(folder, data, FLAGS.images)
+    data = folder.data()
+    target = Target(folder, FLAGS.images)
     results: dict[str, Any] = {"images": len(target.x), "steps": FLAGS.steps}
     print(f"{len(target.x)} test images of {data.name}, %")
     print("   radius   certified (proven)   right under attack (estimate)")

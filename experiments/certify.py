@@ -27,13 +27,13 @@ from lipjax import exact_network
 from lipjax.certify import Certificates, Certifier, certificate_rows, model_record
 
 from . import report
-from .data import Dataset, Split, load
+from .data import Dataset, Split
 from .errors import UserError
 from .evaluation import summarize
 from .files import write_bytes, write_json, write_json_lines
 from .flags import run
 from .runs import Run
-from .training import State, Trainer
+from .training import State
 
 FLAGS = flags.FLAGS
 _BATCH = 100
@@ -115,9 +115,8 @@ def main() -> None:
     if not FLAGS.run:
         raise UserError("say which run with --run=DIR")
     folder = Run.open(Path(FLAGS.run))
-    config = folder.config
-    data = load(config.data, data_dir=config.data_dir, validation=config.validation)
-    _, state = folder.restore(FLAGS.checkpoint, Trainer(config, data).like())
+    data = folder.data()
+    _, state = folder.restore(FLAGS.checkpoint)
     certify(folder, state, data, FLAGS.images)
 
 

@@ -24,13 +24,12 @@ from lipjax import exact_network
 from lipjax.certify import Certificates, Certifier
 
 from . import extended
-from .data import Dataset, Split, load
+from .data import Split
 from .errors import UserError
 from .evaluation import Evaluator
 from .files import write_json
 from .flags import run
 from .runs import Run
-from .training import Trainer
 
 FLAGS = flags.FLAGS
 _ROUNDING_IMAGES = 20
@@ -112,11 +111,8 @@ def main() -> None:
     if not FLAGS.run:
         raise UserError("say which run with --run=DIR")
     folder = Run.open(Path(FLAGS.run))
-    config = folder.config
-    data: Dataset = load(
-        config.data, data_dir=config.data_dir, validation=config.validation
-    )
-    _, state = folder.restore("last", Trainer(config, data).like())
+    data = folder.data()
+    _, state = folder.restore("last")
     test = data.test.spread(FLAGS.images)
     costs, certifier, found = cost_of_proof(folder, state.variables, test, data.levels)
     print(f"{len(test)} test images of {data.name}")

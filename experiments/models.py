@@ -48,6 +48,24 @@ def build(config: Config, data: Dataset) -> LipConvNet:
         raise UserError(str(error)) from error
 
 
+def check_fits(model: LipConvNet, data: Dataset) -> None:
+    """Checks that a data set's images and classes are those of a network.
+
+    Raises:
+      UserError: if they are not.
+    """
+    due = (model.image_shape, model.num_classes)
+    if due != (data.image_shape, data.num_classes):
+        raise UserError(
+            f"the network is for {_described(*due)}, but {data.name} has "
+            f"{_described(data.image_shape, data.num_classes)}"
+        )
+
+
+def _described(image_shape: tuple[int, int, int], classes: int) -> str:
+    return f"{'x'.join(map(str, image_shape))} images of {classes} classes"
+
+
 def _stages(side: int) -> int:
     """How often a side halves, at most five times: the published networks' stages."""
     return max(1, min(5, (side & -side).bit_length() - 1))

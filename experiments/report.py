@@ -6,9 +6,12 @@ import io
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from lipjax import LipConvNet
 
 from .evaluation import RADIUS_NAMES, STANDARD_RADII, Summary
 from .files import write_bytes
@@ -27,6 +30,20 @@ def duration(seconds: float) -> str:
     if whole < 6000:
         return f"{whole // 60}m{whole % 60:02}s"
     return f"{whole // 3600}h{whole // 60 % 60:02}m"
+
+
+def network_text(model: LipConvNet, params: Any) -> str:
+    """A network in a few lines: its depth, parameters, sizes, kinds, normalisation."""
+    depth = model.stages * model.layers_per_stage
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    size = "x".join(map(str, model.image_shape))
+    mean, std = (" ".join(f"{v:.4f}" for v in vs) for vs in (model.mean, model.std))
+    return (
+        f"LipConvNet-{depth}, {count:,} parameters\n"
+        f"  {size} images of {model.num_classes} classes, width {model.width}\n"
+        f"  {model.activation}, {model.pooling} pooling, {model.head} head\n"
+        f"  mean {mean}, std {std}"
+    )
 
 
 def epoch_row(

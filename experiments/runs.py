@@ -16,10 +16,11 @@ import orbax.checkpoint as ocp
 from lipjax import LipConvNet
 
 from .configs import Config
+from .data import Dataset, load
 from .errors import UserError
 from .files import write_csv, write_json, write_json_lines
-from .models import from_json, to_json
-from .training import State
+from .models import check_fits, from_json, to_json
+from .training import State, abstract_state
 
 
 class Run:
@@ -105,12 +106,22 @@ class Run:
             if old != epoch:
                 shutil.rmtree(folder / str(old))
 
-    def restore(self, name: str, like: Any) -> tuple[int, State]:
-        """The epochs done and the state of checkpoint `name`.
+    def data(self) -> Dataset:
+        """The data set that the settings name.
+
+        Raises:
+          UserError: if it cannot be had, or is not of the network's images.
+        """
+        config = self.config
+        data = load(config.data, data_dir=config.data_dir, validation=config.validation)
+        check_fits(self.model, data)
+        return data
+
+    def restore(self, name: str) -> tuple[int, State]:
+        """The epochs done and the state of checkpoint `name`, on every device.
 
         Args:
           name: "last" or "best".
-          like: a state of the same shapes, dtypes and placement.
 
         Raises:
           UserError: if there is none, or it is damaged or of another network.
@@ -119,6 +130,7 @@ class Run:
         if not epochs:
             raise UserError(f"{self._folder(name)} has no checkpoint")
         folder = self._folder(name) / str(epochs[-1])
+        like = abstract_state(self.config, self.model)
         try:
             with ocp.StandardCheckpointer() as checkpointer:
                 # Orbax's own refusal leaves reads behind that fail later, and loudly.

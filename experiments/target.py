@@ -15,10 +15,9 @@ import numpy as np
 from lipjax import exact_network
 from lipjax.certify import Network, image_hash, read_network
 
-from .data import Dataset, evenly
+from .data import evenly
 from .errors import UserError
 from .runs import Run
-from .training import Trainer
 
 BATCH = 500
 """How many images a function of the target gets: one shape, compiled once."""
@@ -35,8 +34,8 @@ class Target:
       right: which predictions are the labels.
     """
 
-    def __init__(self, folder: Run, data: Dataset, count: int | None) -> None:
-        _, state = folder.restore("last", Trainer(folder.config, data).like())
+    def __init__(self, folder: Run, count: int | None) -> None:
+        _, state = folder.restore("last")
         rows = _certificates(folder.path)
         self.network: Network = exact_network(folder.model, state.variables)
         _check_same(folder.path, rows, self.network)

@@ -4,7 +4,7 @@
     python -m experiments.train --preset=lipconvnet    LipConvNet-5 on CIFAR-10
     python -m experiments.train --data=folder:PATH     PATH/{train,test}/CLASS/*
     python -m experiments.train --resume=runs/NAME     goes on where a run was cut
-    python -m experiments.train --init_from=runs/NAME  starts from a run's weights
+    python -m experiments.train --init_from=runs/NAME  starts from a run's network
 
 A run makes a folder with its settings (config.json), figures for each epoch
 (metrics.csv, metrics.jsonl), checkpoints (last, and best on the validation images),
@@ -26,14 +26,17 @@ import jax
 from absl import flags
 from tqdm import tqdm
 
+from lipjax import LipConvNet
+
 from . import report
 from .certify import certify
-from .configs import PRESETS, Config, config, define_flags, with_flags
+from .configs import NETWORK, PRESETS, Config, config, define_flags, with_flags
 from .data import Dataset, load
 from .errors import UserError
 from .evaluation import Evaluator
 from .flags import run
 from .interrupts import deferred_interrupt
+from .models import series
 from .runs import Run
 from .training import State, Totals, Trainer
 
@@ -42,11 +45,11 @@ _SECONDS_A_CALL = 2.0
 
 
 def main() -> None:
-    settings = _settings()
+    settings, model = _settings()
     data = load(
         settings.data, data_dir=settings.data_dir, validation=settings.validation
     )
-    trainer = Trainer(settings, data)
+    trainer = Trainer(settings, data, model)
     if FLAGS.dry_run:
         _describe(trainer)
         return
@@ -63,15 +66,40 @@ def main() -> None:
     certify(folder, state, data)
 
 
-def _settings() -> Config:
-    """The preset with the flags on top, or the settings of the run to resume."""
+def _settings() -> tuple[Config, LipConvNet | None]:
+    """The preset with the flags on top, or the settings of the run to resume.
+
+    With them the network of the run to resume or to start from, None if there is none.
+    """
+    preset = PRESETS[FLAGS.preset]()
+    if FLAGS.init_from and not FLAGS.resume:
+        return _refined(Run.open(Path(FLAGS.init_from)), preset)
     if not FLAGS.resume:
-        return with_flags(PRESETS[FLAGS.preset](), FLAGS)
+        return with_flags(preset, FLAGS), None
     changed = [f.name for f in dataclasses.fields(Config) if FLAGS[f.name].present]
     if changed or FLAGS.run or FLAGS.init_from:
         given = ", ".join(f"--{name}" for name in changed) or "--run or --init_from"
         raise UserError(f"--resume keeps the run's own settings: leave out {given}")
-    return Run.open(Path(FLAGS.resume)).config
+    folder = Run.open(Path(FLAGS.resume))
+    return folder.config, folder.model
+
+
+def _refined(source: Run, preset: Config) -> tuple[Config, LipConvNet]:
+    """The settings and the network that start from a run's weights.
+
+    Weights belong to a network with its mean and std, so both are the run's; how the
+    exponential is approximated may change.
+    """
+    network = {name: getattr(source.config, name) for name in NETWORK}
+    changed = [n for n in NETWORK if FLAGS[n].present and FLAGS[n].value != network[n]]
+    if changed:
+        name = changed[0]
+        raise UserError(
+            f"--init_from keeps the run's network, whose --{name} is {network[name]}: "
+            f"leave out --{name}"
+        )
+    settings = with_flags(dataclasses.replace(preset, **network), FLAGS)
+    return settings, source.model.clone(series=series(settings))
 
 
 def _start(trainer: Trainer) -> tuple[Run, int, State]:
@@ -79,14 +107,14 @@ def _start(trainer: Trainer) -> tuple[Run, int, State]:
     if FLAGS.resume:
         folder = Run.open(Path(FLAGS.resume))
         if folder.epochs("last"):
-            epoch, state = folder.restore("last", trainer.like())
+            epoch, state = folder.restore("last")
             folder.rows = folder.rows[:epoch]
             return folder, epoch, state
         folder.rows = []
         return folder, 0, trainer.init()
     source = None
     if FLAGS.init_from:
-        _, source = Run.open(Path(FLAGS.init_from)).restore("last", trainer.like())
+        _, source = Run.open(Path(FLAGS.init_from)).restore("last")
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     name = trainer.config.data.split(":")[0]
     path = Path(FLAGS.run or f"runs/{name}-{stamp}")
@@ -218,7 +246,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("run", None, "folder of the new run; else runs/DATA-TIME")
     flags.DEFINE_string("resume", None, "folder of a run to go on with")
     flags.DEFINE_string(
-        "init_from", None, "folder of a run whose weights to start from"
+        "init_from", None, "folder of a run whose network and weights to start from"
     )
     flags.DEFINE_bool("dry_run", False, "print shapes, parameters, memory; no training")
     define_flags()

@@ -17,7 +17,7 @@ from .augment import random_crop, random_flip, to_pixels
 from .configs import Config
 from .data import Dataset
 from .errors import UserError
-from .models import build, in_dtype
+from .models import build, check_fits, in_dtype
 
 REFRESH_STEPS = 50
 _COMPILE_FAST = {"xla_backend_optimization_level": 0}  # for what runs once
@@ -51,21 +51,30 @@ class Trainer:
     The data are put on the devices once. The images, crops and flips of a step depend
     on the seed and the step alone: a run that is cut anywhere gives the same numbers.
 
+    Args:
+      model: the network of a run; None: the one that config and data ask for.
+
     Attributes:
       model: the network, computing in the config's dtype.
       steps_per_epoch: full batches in the training images.
 
     Raises:
-      UserError: if the batch does not fit the data or the devices.
+      UserError: if the batch does not fit the data or the devices, or the model not
+        the data.
     """
 
-    def __init__(self, config: Config, data: Dataset) -> None:
-        mesh = _mesh(config, len(data.train))
+    def __init__(
+        self, config: Config, data: Dataset, model: LipConvNet | None = None
+    ) -> None:
+        _check_batch(config, len(data.train))
+        mesh = _mesh()
         self._everywhere = NamedSharding(mesh, PartitionSpec())
         self._shared_out = NamedSharding(mesh, PartitionSpec("data"))
         self.config = config
         self.data = data
-        self.model: LipConvNet = in_dtype(build(config, data), config.dtype)
+        model = model or build(config, data)
+        check_fits(model, data)
+        self.model: LipConvNet = in_dtype(model, config.dtype)
         self.steps_per_epoch = len(data.train) // config.batch_size
         self._optimizer = optimizer(config, self.steps_per_epoch * config.epochs)
         train = (data.train.images, data.train.labels)
@@ -79,15 +88,11 @@ class Trainer:
 
     def like(self) -> State:
         """Shapes, dtypes and places of a state, without its numbers."""
-        state = jax.eval_shape(self._first, jax.random.key(0))
-        return jax.tree.map(lambda leaf: leaf.update(sharding=self._everywhere), state)
+        return abstract_state(self.config, self.model)
 
     def _initial(self, key: jax.Array) -> State:
-        image = jnp.zeros((1, *self.data.image_shape), jnp.float32)
-        variables = self.model.init(key, image)
-        params, spectral = variables["params"], variables["spectral"]
-        zero = jnp.zeros((), jnp.int32)
-        return State(zero, params, spectral, self._optimizer.init(params))
+        image = jnp.zeros((1, *self.model.image_shape), jnp.float32)
+        return first_state(self.config, self.model.init(key, image))
 
     def zero_totals(self) -> Totals:
         """Sums over no images."""
@@ -187,8 +192,24 @@ class Trainer:
         return loss, (correct, changed["spectral"])
 
 
-def _mesh(config: Config, images: int) -> jax.sharding.Mesh:
-    """All devices in a row, which share each batch."""
+def first_state(config: Config, variables: Any) -> State:
+    """The state before the first step, with the optimiser's part of it fresh."""
+    params = variables["params"]
+    fresh = optimizer(config, steps=1).init(params)
+    return State(jnp.zeros((), jnp.int32), params, variables["spectral"], fresh)
+
+
+def abstract_state(config: Config, model: LipConvNet) -> State:
+    """Shapes, dtypes and places (every device) of a run's state, whatever its data."""
+    image = jnp.zeros((1, *model.image_shape), jnp.float32)
+    state = jax.eval_shape(
+        lambda key: first_state(config, model.init(key, image)), jax.random.key(0)
+    )
+    everywhere = NamedSharding(_mesh(), PartitionSpec())
+    return jax.tree.map(lambda leaf: leaf.update(sharding=everywhere), state)
+
+
+def _check_batch(config: Config, images: int) -> None:
     devices = jax.device_count()
     if config.batch_size > images:
         raise UserError(
@@ -200,7 +221,11 @@ def _mesh(config: Config, images: int) -> jax.sharding.Mesh:
             f"--batch_size={config.batch_size} cannot be shared out over {devices} "
             f"devices: choose a multiple of {devices}"
         )
-    return jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,))
+
+
+def _mesh() -> jax.sharding.Mesh:
+    """All devices in a row, which share each batch."""
+    return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
 
 
 def optimizer(config: Config, steps: int) -> optax.GradientTransformation:

@@ -9,6 +9,9 @@ from absl import flags
 
 from ..errors import UserError
 
+NETWORK = ("depth", "width", "activation", "pooling", "head", "hidden")
+"""The settings that say which weights there are."""
+
 
 def _of(help_text: str, default: Any = dataclasses.MISSING, choices=None) -> Any:
     metadata = {"help": help_text, "choices": choices}

@@ -13,31 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).parents[2]
+from helpers.programs import ROOT, program, refused
 
 
-def program(name, *flags, **env):
-    return subprocess.run(
-        [sys.executable, "-m", f"experiments.{name}", *flags],
-        cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "0"} | env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-
-
-def refused(name, *flags):
-    """Runs a program that must refuse: exit code 2, one line, no traceback."""
-    result = program(name, *flags)
-    assert result.returncode == 2, result.stdout + result.stderr
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("error: "), result.stderr
-    return lines[0]
-
-
-@pytest.mark.parametrize("name", ["train", "certify", "attack", "guarantees"])
+@pytest.mark.parametrize(
+    "name", ["train", "certify", "attack", "guarantees", "convert"]
+)
 def test_help_teaches(name):
     result = program(name, "--help")
     assert result.returncode == 0
@@ -53,21 +34,6 @@ def test_mistakes_are_one_line(tmp_path):
     assert f"--resume={existing}" in refused("train", f"--run={existing}")
     assert "is not a run" in refused("certify", f"--run={existing}")
     assert "leave out --epochs" in refused("train", "--resume=x", "--epochs=3")
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """Two classes of 4x4 images, dark and bright."""
-    root = tmp_path_factory.mktemp("pictures")
-    draw = np.random.default_rng(0)
-    for split, count in (("train", 12), ("test", 5)):
-        for label, level in (("dark", 40), ("bright", 200)):
-            folder = root / split / label
-            folder.mkdir(parents=True)
-            for i in range(count):
-                pixels = draw.integers(level - 30, level + 30, (4, 4, 3), np.uint8)
-                Image.fromarray(pixels).save(folder / f"{i}.png")
-    return root
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ def test_a_resumed_run_continues_bit_for_bit(trainer, straight, tmp_path):
     run = Run.create(tmp_path / "run", TINY, trainer.model)
     first, _ = _epochs(trainer, trainer.init(), 1, trainer.steps_per_epoch)
     run.save("last", 1, first)
-    epoch, restored = Run.open(tmp_path / "run").restore("last", trainer.like())
+    epoch, restored = Run.open(tmp_path / "run").restore("last")
     assert epoch == 1
     second, _ = _epochs(trainer, restored, 1, trainer.steps_per_epoch)
     chex.assert_trees_all_equal(second, straight[0])
@@ -74,7 +74,7 @@ def test_a_failed_save_keeps_the_old_checkpoint(trainer, tmp_path, monkeypatch):
         patch.setattr(ocp.StandardCheckpointer, "save", full)
         with pytest.raises(UserError, match="No space left.*epoch 1 is kept"):
             run.save("last", 2, trainer.init())
-    assert run.restore("last", trainer.like())[0] == 1
+    assert run.restore("last")[0] == 1
     run.save("last", 2, trainer.init())
     assert run.epochs("last") == [2]
 
@@ -82,9 +82,25 @@ def test_a_failed_save_keeps_the_old_checkpoint(trainer, tmp_path, monkeypatch):
 def test_a_foreign_checkpoint_is_refused(trainer, digits, tmp_path):
     run = Run.create(tmp_path / "run", TINY, trainer.model)
     run.save("last", 1, trainer.init())
-    other = Trainer(dataclasses.replace(TINY, width=4), digits)
+    other = build(dataclasses.replace(TINY, width=4), digits)
     with pytest.raises(UserError, match="of another network: its parameters"):
-        run.restore("last", other.like())
+        Run(run.path, TINY, other).restore("last")
+
+
+def test_a_run_keeps_its_network(digits):
+    """Whatever network its settings would ask for now: weights belong to one."""
+    model = build(TINY, digits).clone(mean=(0.1,), kernel_size=5)
+    assert Trainer(TINY, digits, model).model.mean == (0.1,)
+    with pytest.raises(UserError, match="8x8x1 images of 5 classes, but digits has"):
+        Trainer(TINY, digits, model.clone(num_classes=5))
+
+
+def test_a_checkpoint_is_restored_whatever_its_batches(trainer, tmp_path):
+    config = dataclasses.replace(TINY, batch_size=10**6)
+    run = Run.create(tmp_path / "run", config, trainer.model)
+    run.save("last", 1, trainer.init())
+    _, state = Run.open(run.path).restore("last")
+    chex.assert_trees_all_equal(state, trainer.init())
 
 
 def test_training_lowers_the_loss(trainer, straight):

@@ -10,6 +10,24 @@ from lipjax import ops
 # whose vectors are stored in float32 too.
 FLOAT32 = 1.2e-5
 
+NETWORKS = {
+    "crc_full_lip1_hh2_5": ("hh2", "lip1", "crc_full"),
+    "crc_full_max_maxmin_10": ("maxmin", "max", "crc_full"),
+    "lln_lip1_hh1_10": ("hh1", "lip1", "lln"),
+    "ortho_max_maxmin_5": ("maxmin", "max", "ortho"),
+}
+"""Golden networks `lipconvnet_NAME`, and their activation, pooling and head."""
+
+
+def published_names(name):
+    """What reads a golden network's state dict."""
+    return dict(zip(("activation", "pooling", "head"), NETWORKS[name], strict=True))
+
+
+def published_state(file):
+    """The state dict among the arrays of a golden file."""
+    return {k.removeprefix("param/"): v for k, v in file.items() if "param/" in k}
+
 
 def load(path):
     """All arrays of a file, floating-point ones in float64."""

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from helpers.golden import NETWORKS, published_names, published_state
 from lipjax import (
     Series,
     certificate_constants,
@@ -16,24 +17,9 @@ from lipjax import (
 )
 from lipjax.convert import from_reference
 
-NETWORKS = {
-    "crc_full_lip1_hh2_5": ("hh2", "lip1", "crc_full"),
-    "crc_full_max_maxmin_10": ("maxmin", "max", "crc_full"),
-    "lln_lip1_hh1_10": ("hh1", "lip1", "lln"),
-    "ortho_max_maxmin_5": ("maxmin", "max", "ortho"),
-}
-
 # Float32 (eps 1.2e-7) through at most 11 layers of 15 convolutions on features of size
 # up to 10, each rounding about 1e-6 of its own: 3e-5 leaves a factor of ten.
 TOLERANCE = 3e-5
-
-
-def _names(name):
-    return dict(zip(("activation", "pooling", "head"), NETWORKS[name], strict=True))
-
-
-def _state(file):
-    return {k.removeprefix("param/"): v for k, v in file.items() if "param/" in k}
 
 
 def _images(file):
@@ -45,7 +31,8 @@ def golden(request, shared):
     """A network's name, its golden arrays, and what we make of it."""
     with np.load(shared(f"golden/lipconvnet_{request.param}.npz")) as npz:
         file = dict(npz)
-    return request.param, file, *from_reference(_state(file), **_names(request.param))
+    names = published_names(request.param)
+    return request.param, file, *from_reference(published_state(file), **names)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -68,16 +55,16 @@ def test_features_and_logits_are_the_published_ones(golden):
 def test_the_tolerance_rejects_a_sign_and_a_degree(shared):
     with np.load(shared("golden/lipconvnet_ortho_max_maxmin_5.npz")) as npz:
         file = dict(npz)
-    state, x = _state(file), _images(file)
+    state, x = published_state(file), _images(file)
     due = file["features"][:, :, 0, 0]
     for entry in ("weight", "_u1", "_u2", "_u3", "_u4"):  # the same scale, J negated
         state[f"block5.0.ortho.{entry}"] *= -1
-    model, variables = from_reference(state, **_names("ortho_max_maxmin_5"))
+    model, variables = from_reference(state, **published_names("ortho_max_maxmin_5"))
     assert np.max(np.abs(_run(model, variables, x)[0] - due)) > 10 * TOLERANCE
     for entry in ("weight", "_u1", "_u2", "_u3", "_u4"):
         state[f"block5.0.ortho.{entry}"] *= -1
     series = Series(ops.taylor(5), ops.taylor(6))
-    model = from_reference(state, **_names("ortho_max_maxmin_5"))[0].clone(
+    model = from_reference(state, **published_names("ortho_max_maxmin_5"))[0].clone(
         series=series
     )
     assert np.max(np.abs(_run(model, variables, x)[0] - due)) > 10 * TOLERANCE
@@ -135,19 +122,19 @@ def _broken(state, change):
 def test_a_state_that_does_not_fit_is_named(shared, change, named):
     name = "ortho_max_maxmin_5"
     with np.load(shared(f"golden/lipconvnet_{name}.npz")) as file:
-        state = _state(dict(file))
+        state = published_state(dict(file))
     with pytest.raises(ValueError, match=named) as error:
-        from_reference(_broken(state, change), **_names(name))
+        from_reference(_broken(state, change), **published_names(name))
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("wrong", ["activation", "pooling", "head"])
 def test_unknown_names_list_the_choices(wrong):
-    names = _names("ortho_max_maxmin_5") | {wrong: "nonsense"}
+    names = published_names("ortho_max_maxmin_5") | {wrong: "nonsense"}
     with pytest.raises(ValueError, match="nonsense.*choose from"):
         from_reference({}, **names)
 
 
 def test_an_empty_state_is_refused():
     with pytest.raises(ValueError, match="no entry"):
-        from_reference({}, **_names("lln_lip1_hh1_10"))
+        from_reference({}, **published_names("lln_lip1_hh1_10"))

@@ -1,0 +1,194 @@
+"""From a published state dict to a model and its variables.
+
+Of the two published pairs of singular vectors that belong to one unfolding the one
+with the smaller estimate is kept, so that the smallest of all estimates, which is the
+scale, stays the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import unflatten_dict
+
+from lipjax import ops
+from lipjax.convert.entries import (
+    ANGLES,
+    LINEAR,
+    NAMES,
+    Path,
+    Shapes,
+    State,
+    layers,
+    shapes,
+    variable_shapes,
+)
+from lipjax.convert.vectors import VECTORS, our_vectors
+from lipjax.models import LipConvNet
+from lipjax.nn import SPECTRAL, Series
+
+PUBLISHED_SERIES = Series(ops.taylor(5), ops.taylor(14), gradient="fast")
+
+
+def from_reference(
+    state: State, *, activation: str, pooling: str, head: str
+) -> tuple[LipConvNet, dict[str, Any]]:
+    """Converts a published state dict to a model with equal features and logits.
+
+    Args:
+      state: the state dict as NumPy arrays, with the published names.
+      activation: "maxmin", "hh1" or "hh2".
+      pooling: "max" or "lip1".
+      head: "ortho", "lln" or "crc_full".
+
+    Returns:
+      The model, with the published polynomials (Taylor of degree 5 in training, 14 in
+      evaluation) and the fast gradient, and its variables {"params", "spectral"}: in
+      float64 where the weights are and JAX has it enabled, else in float32.
+
+    Raises:
+      ValueError: for an unknown name, or an entry of the state that is missing, of no
+        use, or of the wrong shape; it names the entry.
+
+    Example, from a file of PyTorch's:
+      >>> def load(path):
+      ...     import torch
+      ...     state = torch.load(path, weights_only=True, map_location="cpu")
+      ...     names = dict(activation="maxmin", pooling="max", head="lln")
+      ...     arrays = {name: value.numpy() for name, value in state.items()}
+      ...     return from_reference(arrays, **names)
+    """
+    names = {"activation": activation, "pooling": pooling, "head": head}
+    for kind, name in names.items():
+        if name not in NAMES[kind]:
+            choices = tuple(NAMES[kind])
+            raise ValueError(f"unknown {kind} {name!r}: choose from {choices}")
+    state = {name: np.asarray(value) for name, value in state.items()}
+    model = architecture(state, names)
+    _check_entries(state, shapes(model, variable_shapes(model)["params"]))
+    state = {name: value.astype(model.param_dtype) for name, value in state.items()}
+    flat: dict[Path, Any] = {}
+    for prefix, name, pairs in layers(model):
+        flat |= _convolution(state, f"{prefix}.ortho", (name, "conv"))
+        for angle in ANGLES.get(pairs, ()):
+            value = jnp.asarray(state[f"{prefix}.act.{angle}"].ravel())
+            flat["params", name, "pairs", angle] = value
+    flat |= _HEAD_READERS[model.head](state)
+    return model, unflatten_dict(flat)
+
+
+def architecture(state: State, names: Mapping[str, str]) -> LipConvNet:
+    """The model whose sizes are those of a few telling entries."""
+    head = names["head"]
+    last = {"ortho": "ortho.bias", "lln": "bias", "crc_full": "linear2.bias"}[head]
+    width = len(_entry(state, "init_layer.ortho.bias"))
+    blocks = {n.split(".")[0] for n in state if n.startswith("block")}
+    depth = {n.split(".")[1] for n in state if n.startswith("block1.")}
+    if head == "ortho":  # its kernel does not tell how many of its channels are used
+        features = len(_entry(state, "logits_layer.ortho.weight"))
+    else:
+        inner = "weight" if head == "lln" else "linear1.weight"
+        features = _entry(state, f"logits_layer.{inner}").shape[-1]
+    stages = max(len(blocks), 1)
+    per_pixel = width * 2 ** (stages + 1) // (1 if head == "crc_full" else 2)
+    side = 2**stages * max(math.isqrt(features // max(per_pixel, 1)), 1)
+    settings: dict[str, Any] = {
+        field: NAMES[field][name] for field, name in names.items()
+    }
+    if head == "crc_full":
+        settings["hidden"] = len(_entry(state, "logits_layer.linear1.bias"))
+    mean, std = (_numbers(state, name) for name in ("shift", "scale"))
+    first = _entry(state, "init_layer.ortho.weight")
+    return LipConvNet(
+        image_shape=(side, side, len(mean)),
+        num_classes=len(_entry(state, f"logits_layer.{last}")),
+        stages=stages,
+        layers_per_stage=max(len(depth), 1),
+        width=width,
+        kernel_size=first.shape[-1],
+        mean=mean,
+        std=std,
+        series=PUBLISHED_SERIES,
+        param_dtype=_precision(first),
+        **settings,
+    )
+
+
+def _precision(kernel: np.ndarray) -> Any:
+    double = kernel.dtype == np.float64 and jax.config.read("jax_enable_x64")
+    return jnp.float64 if double else jnp.float32
+
+
+def _numbers(state: State, name: str) -> tuple[float, ...]:
+    return tuple(map(float, _entry(state, name).ravel()))
+
+
+def _entry(state: State, name: str) -> np.ndarray:
+    if name not in state:
+        raise ValueError(f"the state dict has no entry {name!r}")
+    if state[name].ndim == 0:
+        raise ValueError(f"entry {name!r} is a scalar")
+    return state[name]
+
+
+def _check_entries(state: State, due: Shapes) -> None:
+    for name, shape in due.items():
+        if name not in state:
+            raise ValueError(f"the state dict has no entry {name!r}")
+        if state[name].shape != shape:
+            raise ValueError(
+                f"entry {name!r} has the shape {state[name].shape} where {shape} is due"
+            )
+    for name in state:
+        if name not in due:
+            raise ValueError(f"the state dict has an entry of no use here: {name!r}")
+
+
+def _convolution(state: State, prefix: str, path: Path) -> dict[Path, Any]:
+    kernel = jnp.asarray(state[f"{prefix}.weight"].transpose(2, 3, 1, 0))
+    vectors = {n: state[f"{prefix}._{n}"] for n in VECTORS}
+    matrices = ops.unfoldings(ops.skew_kernel(kernel))
+    chosen = tuple(
+        min(pairs, key=lambda pair: float(ops.singular_value_estimate(matrix, pair)))
+        for matrix, pairs in zip(matrices, our_vectors(vectors), strict=True)
+    )
+    return {
+        ("params", *path, "kernel"): kernel,
+        ("params", *path, "bias"): jnp.asarray(state[f"{prefix}.bias"]),
+        (SPECTRAL, *path, "kernel_vectors"): jax.tree.map(jnp.asarray, chosen),
+    }
+
+
+def _orthogonal(state: State) -> dict[Path, Any]:
+    return _convolution(state, "logits_layer.ortho", ("classifier", "conv"))
+
+
+def _normalized(state: State) -> dict[Path, Any]:
+    return {
+        ("params", "classifier", "kernel"): jnp.asarray(state["logits_layer.weight"].T),
+        ("params", "classifier", "bias"): jnp.asarray(state["logits_layer.bias"]),
+    }
+
+
+def _curvature(state: State) -> dict[Path, Any]:
+    flat: dict[Path, Any] = {}
+    for ours, theirs in LINEAR.items():
+        kernel = state[f"logits_layer.{theirs}.weight"].T
+        flat["params", "classifier", f"{ours}_kernel"] = jnp.asarray(kernel)
+        bias = state[f"logits_layer.{theirs}.bias"]
+        flat["params", "classifier", f"{ours}_bias"] = jnp.asarray(bias)
+    u, v = (jnp.asarray(state[f"logits_layer._{n}"]) for n in "uv")
+    flat[SPECTRAL, "classifier", "hidden_kernel_vectors"] = ((u, v[None]),)
+    return flat
+
+
+_HEAD_READERS: Mapping[str, Callable[[State], dict[Path, Any]]] = {
+    "orthogonal": _orthogonal,
+    "normalized": _normalized,
+    "curvature": _curvature,
+}

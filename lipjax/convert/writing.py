@@ -1,0 +1,146 @@
+"""From a model and its variables to a published state dict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lipjax import ops
+from lipjax.convert.entries import (
+    ANGLES,
+    LINEAR,
+    layers,
+    published_names,
+    shapes,
+    variable_shapes,
+)
+from lipjax.convert.reading import architecture
+from lipjax.convert.vectors import published_vectors
+from lipjax.models import LipConvNet
+
+Arrays = dict[str, np.ndarray]
+
+
+def to_reference(model: LipConvNet, variables: Any) -> Arrays:
+    """A published state dict of a model: the inverse of `from_reference`.
+
+    Weights keep their bits. Of the four published pairs of singular vectors two are
+    ours and two are theirs by skew symmetry, so that the published scale, the smallest
+    of four estimates, is ours to rounding.
+
+    Polynomials and dtype of the computation are no part of a state dict. `mean` and
+    `std` get the precision of the weights, in which the model computes with them.
+
+    Args:
+      model: the network.
+      variables: {"params": ..., "spectral": ...}, of float16, float32 or float64.
+
+    Returns:
+      Arrays with the published names and shapes, in the published order. To read them
+      back takes `published_names(model)`.
+
+    Raises:
+      ValueError: if the variables are of another model, or the published code would
+        take the state for another network or divide by zero.
+
+    Example:
+      >>> from lipjax.convert import from_reference
+      >>> model = LipConvNet((8, 8, 1), 3, stages=2, width=2, mean=(0.0,), std=(0.5,))
+      >>> variables = model.init(jax.random.key(0), np.zeros((1, 8, 8, 1)))
+      >>> state = to_reference(model, variables)
+      >>> state["block1.0.ortho.weight"].shape
+      (8, 8, 3, 3)
+      >>> same, _ = from_reference(state, **published_names(model))
+      >>> same.clone(series=model.series) == model
+      True
+    """
+    _check_variables(model, variables)
+    params, spectral = (
+        jax.tree.map(np.asarray, variables[room]) for room in ("params", "spectral")
+    )
+    precision = params["initial"]["conv"]["kernel"].dtype
+    state = {
+        "shift": np.array(model.mean, precision),
+        "scale": np.array(model.std, precision),
+    }
+    for prefix, name, pairs in layers(model):
+        mine = params[name]
+        state |= _convolution(f"{prefix}.ortho", mine["conv"], spectral[name]["conv"])
+        for angle in ANGLES.get(pairs, ()):
+            state[f"{prefix}.act.{angle}"] = mine["pairs"][angle]
+    state |= _head(model.head, params["classifier"], spectral.get("classifier"))
+    found = {
+        name: np.ascontiguousarray(state[name].reshape(shape))
+        for name, shape in shapes(model, params).items()
+    }
+    _check_sizes(model, found)
+    return found
+
+
+def _convolution(prefix: str, params: Arrays, spectral: Any) -> Arrays:
+    kernel, vectors = params["kernel"], spectral["kernel_vectors"]
+    matrices = ops.unfoldings(ops.skew_kernel(jnp.asarray(kernel)))
+    estimates = map(ops.singular_value_estimate, matrices, vectors)
+    if min(map(float, estimates)) == 0:
+        raise ValueError(
+            f"the scale of {prefix} is zero, by which the published code divides"
+        )
+    k, _, channels, _ = kernel.shape
+    pairs = published_vectors(vectors, k, channels)
+    return {
+        f"{prefix}.weight": kernel.transpose(3, 2, 0, 1),
+        f"{prefix}.bias": params["bias"],
+        **{f"{prefix}._{name}": vector for name, vector in pairs.items()},
+    }
+
+
+def _head(head: str, params: Any, spectral: Any) -> Arrays:
+    prefix = "logits_layer"
+    if head == "orthogonal":
+        return _convolution(f"{prefix}.ortho", params["conv"], spectral["conv"])
+    if head == "normalized":
+        return {
+            f"{prefix}.weight": params["kernel"].T,
+            f"{prefix}.bias": params["bias"],
+        }
+    state: Arrays = {}
+    for ours, theirs in LINEAR.items():
+        state[f"{prefix}.{theirs}.weight"] = params[f"{ours}_kernel"].T
+        state[f"{prefix}.{theirs}.bias"] = params[f"{ours}_bias"]
+    ((u, (v,)),) = spectral["hidden_kernel_vectors"]
+    return state | {f"{prefix}._u": u, f"{prefix}._v": v}
+
+
+def _check_variables(model: LipConvNet, variables: Any) -> None:
+    due = _leaves(variable_shapes(model))
+    found = _leaves({room: variables.get(room) for room in ("params", "spectral")})
+    for path in (*due, *found):
+        if due.get(path) != found.get(path):
+            raise ValueError(
+                f"the variables are of another model: {path} has the shape "
+                f"{found.get(path)} where {due.get(path)} is due"
+            )
+    for leaf in jax.tree.leaves(variables):
+        if np.dtype(leaf.dtype).kind != "f":  # bfloat16's is "V"
+            raise ValueError(f"NumPy and its files have no {leaf.dtype}")
+
+
+def _leaves(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Path and shape of every leaf."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.shape(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def _check_sizes(model: LipConvNet, state: Arrays) -> None:
+    """A state dict does not hold the sides: the published networks are for squares."""
+    read = architecture(state, published_names(model))
+    if read.image_shape != model.image_shape:
+        raise ValueError(
+            "a published state dict does not tell the images' sides: this one would "
+            f"be read as of a network for {read.image_shape}, not {model.image_shape}"
+        )

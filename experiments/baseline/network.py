@@ -1,0 +1,136 @@
+"""LipConvNet, with the parameter names of the published state dicts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .exponential import Series
+from .heads import CurvatureHead, NormalizedHead, OrthogonalHead
+from .pairs import (
+    ChannelMaxPool,
+    Householder,
+    HouseholderOrder2,
+    MaxMin,
+    ProjectionPool,
+)
+from .soc import SkewOrthogonalConv
+
+ACTIVATIONS = {
+    "maxmin": MaxMin,
+    "householder": Householder,
+    "householder2": HouseholderOrder2,
+}
+POOLINGS = {"max": ChannelMaxPool, "projection": ProjectionPool}
+HEADS = ("orthogonal", "normalized", "curvature")
+
+
+class Block(nn.Module):
+    """A convolution, then an activation or a pooling of its channels' pairs."""
+
+    def __init__(self, ortho: SkewOrthogonalConv, act: type[nn.Module]) -> None:
+        super().__init__()
+        self.ortho, self.act = ortho, act(ortho.c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.ortho(x))
+
+
+class LipConvNet(nn.Module):
+    """LipConvNet-(s S): S stages of s layers under a head with a certificate.
+
+    Args:
+      image_shape: (height, width, channels); 2^S divides the sides.
+      num_classes: C.
+      stages: S, 5 in the published networks.
+      layers_per_stage: s.
+      width: channels after the initial layer.
+      kernel_size: of all stages but the last.
+      activation: "maxmin", "householder" or "householder2".
+      pooling: "max" or "projection".
+      head: "orthogonal", "normalized" or "curvature".
+      hidden: hidden units of the curvature head.
+      mean: per channel, of pixels in [0, 1].
+      std: per channel.
+      series: how the exponential is approximated.
+
+    Images [n, channels, height, width] in [0, 1] give logits [n, C].
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int] = (32, 32, 3),
+        num_classes: int = 10,
+        *,
+        stages: int = 5,
+        layers_per_stage: int = 1,
+        width: int = 32,
+        kernel_size: int = 3,
+        activation: str = "maxmin",
+        pooling: str = "max",
+        head: str = "normalized",
+        hidden: int = 4096,
+        mean: tuple[float, ...] = (0.4914, 0.4822, 0.4465),
+        std: tuple[float, ...] = (0.2507, 0.2507, 0.2507),
+        series: Series | None = None,
+    ) -> None:
+        super().__init__()
+        self.stages = stages
+        series = series or Series()
+        act, pool = ACTIVATIONS[activation], POOLINGS[pooling]
+        self.register_buffer("shift", torch.tensor(mean)[:, None, None])
+        self.register_buffer("scale", torch.tensor(std)[:, None, None])
+
+        def block(c_in: int, c_out: int, pairs: type[nn.Module], k: int, stride: int):
+            conv = SkewOrthogonalConv(c_in, c_out, k, stride, series)
+            return Block(conv, pairs)
+
+        self.init_layer = block(image_shape[2], width, act, kernel_size, 1)
+        c, inner = width, range(layers_per_stage - 1)
+        for stage in range(1, stages):
+            layers = [block(c, c, act, kernel_size, 1) for _ in inner]
+            layers.append(block(c, 4 * c, pool, kernel_size, 2))
+            self.add_module(f"block{stage}", nn.Sequential(*layers))
+            c *= 2
+        last = act if head == "curvature" else pool
+        pairs = [act for _ in inner] + [last]
+        layers = [block(c, 4 * c, pairs[0], 1, 2)]
+        layers += [block(4 * c, 4 * c, p, 1, 1) for p in pairs[1:]]
+        self.add_module(f"block{stages}", nn.Sequential(*layers))
+        pixels = image_shape[0] * image_shape[1] // 4**stages
+        size = pixels * 4 * c // (1 if head == "curvature" else 2)
+        self.logits_layer = _head(head, size, num_classes, hidden, series)
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the head sees: [n, D], the channels of a pixel side by side."""
+        x = (x - self.get_buffer("shift")) / self.get_buffer("scale")
+        x = self.init_layer(x)
+        for stage in range(1, self.stages + 1):
+            x = self.get_submodule(f"block{stage}")(x)
+        return x.permute(0, 2, 3, 1).flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.logits_layer(self.features(x))
+
+    def predict(self, x: Tensor, constants: Tensor) -> tuple[Tensor, Tensor]:
+        """Classes [n] and radii [n], l2 in pixels of [0, 1], against all classes.
+
+        Args:
+          x: images [n, channels, height, width] in [0, 1].
+          constants: of the head.
+        """
+        features = self.features(x)
+        logits = self.logits_layer(features)
+        classes = logits.argmax(dim=1)
+        radii = self.logits_layer.radii(features, logits, classes, constants)
+        return classes, radii.amin(dim=1) * self.get_buffer("scale").min()
+
+
+def _head(head: str, size: int, classes: int, hidden: int, series: Series):
+    if head == "orthogonal":
+        return OrthogonalHead(size, classes, series)
+    if head == "normalized":
+        return NormalizedHead(size, classes)
+    if head == "curvature":
+        return CurvatureHead(size, classes, hidden)
+    raise ValueError(f"unknown head {head!r}: choose from {HEADS}")

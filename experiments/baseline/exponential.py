@@ -100,7 +100,7 @@ class _FastGradient(torch.autograd.Function):
 
 
 def convolution(x: Tensor, kernel: Tensor) -> Tensor:
-    """Stride 1, zero padding; a 1x1 kernel is a matrix, which BLAS multiplies faster."""
+    """Stride 1, zero padding; by a 1x1 kernel as a matrix product, which is faster."""
     if kernel.shape[-1] == 1:
         return F.linear(x.permute(0, 2, 3, 1), kernel[:, :, 0, 0]).permute(0, 3, 1, 2)
     return F.conv2d(x, kernel, padding=kernel.shape[-1] // 2)

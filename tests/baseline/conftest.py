@@ -1,0 +1,13 @@
+"""These tests run JAX as users do; those in double precision say so."""
+
+import pytest
+
+
+def pytest_pycollect_makemodule():
+    """Skips this directory where PyTorch is not installed."""
+    pytest.importorskip("torch")
+
+
+@pytest.fixture(autouse=True)
+def strict():
+    """Overrides the strict settings of the other tests."""

@@ -28,9 +28,18 @@ HEADS = ("orthogonal", "normalized", "curvature")
 class Block(nn.Module):
     """A convolution, then an activation or a pooling of its channels' pairs."""
 
-    def __init__(self, ortho: SkewOrthogonalConv, act: type[nn.Module]) -> None:
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        kernel_size: int,
+        stride: int,
+        pairs: type[nn.Module],
+        series: Series,
+    ) -> None:
         super().__init__()
-        self.ortho, self.act = ortho, act(ortho.c_out)
+        self.ortho = SkewOrthogonalConv(c_in, c_out, kernel_size, stride, series)
+        self.act = pairs(c_out)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.act(self.ortho(x))
@@ -78,27 +87,18 @@ class LipConvNet(nn.Module):
         self.stages = stages
         series = series or Series()
         act, pool = ACTIVATIONS[activation], POOLINGS[pooling]
+        last, pooled = (act, 1) if head == "curvature" else (pool, 2)
         self.register_buffer("shift", torch.tensor(mean)[:, None, None])
         self.register_buffer("scale", torch.tensor(std)[:, None, None])
-
-        def block(c_in: int, c_out: int, pairs: type[nn.Module], k: int, stride: int):
-            conv = SkewOrthogonalConv(c_in, c_out, k, stride, series)
-            return Block(conv, pairs)
-
-        self.init_layer = block(image_shape[2], width, act, kernel_size, 1)
-        c, inner = width, range(layers_per_stage - 1)
+        self.init_layer = Block(image_shape[2], width, kernel_size, 1, act, series)
+        c, depth = width, layers_per_stage
         for stage in range(1, stages):
-            layers = [block(c, c, act, kernel_size, 1) for _ in inner]
-            layers.append(block(c, 4 * c, pool, kernel_size, 2))
-            self.add_module(f"block{stage}", nn.Sequential(*layers))
+            layers = _inner_stage(c, depth, kernel_size, act, pool, series)
+            self.add_module(f"block{stage}", layers)
             c *= 2
-        last = act if head == "curvature" else pool
-        pairs = [act for _ in inner] + [last]
-        layers = [block(c, 4 * c, pairs[0], 1, 2)]
-        layers += [block(4 * c, 4 * c, p, 1, 1) for p in pairs[1:]]
-        self.add_module(f"block{stages}", nn.Sequential(*layers))
+        self.add_module(f"block{stages}", _last_stage(c, depth, act, last, series))
         pixels = image_shape[0] * image_shape[1] // 4**stages
-        size = pixels * 4 * c // (1 if head == "curvature" else 2)
+        size = pixels * 4 * c // pooled
         self.logits_layer = _head(head, size, num_classes, hidden, series)
 
     def features(self, x: Tensor) -> Tensor:
@@ -124,6 +124,19 @@ class LipConvNet(nn.Module):
         classes = logits.argmax(dim=1)
         radii = self.logits_layer.radii(features, logits, classes, constants)
         return classes, radii.amin(dim=1) * self.get_buffer("scale").min()
+
+
+def _inner_stage(c: int, depth: int, k: int, act, pool, series: Series):
+    """Stride 1 up to the last layer, which pools."""
+    layers = [Block(c, c, k, 1, act, series) for _ in range(depth - 1)]
+    return nn.Sequential(*layers, Block(c, 4 * c, k, 2, pool, series))
+
+
+def _last_stage(c: int, depth: int, act, last, series: Series):
+    """1x1 kernels: stride 2 in the first layer, stride 1 after."""
+    pairs = [act] * (depth - 1) + [last]
+    layers = [Block(4 * c, 4 * c, 1, 1, p, series) for p in pairs[1:]]
+    return nn.Sequential(Block(c, 4 * c, 1, 2, pairs[0], series), *layers)
 
 
 def _head(head: str, size: int, classes: int, hidden: int, series: Series):

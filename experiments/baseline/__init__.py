@@ -2,11 +2,12 @@
 
 The same layers, heads, recipe and evaluation as lipjax's, for a comparison of speed
 that is no straw man: channels-last tensors, fused SGD, autocast, the fast gradient as
-an autograd function, kernels computed once per evaluation, `network.compile()` where
+an autograd function, kernels computed once per evaluation, and `compile_network` where
 that is faster. It needs PyTorch alone, the extra `torch`; `from_lipjax` lipjax too.
 """
 
 from .augment import random_crop, random_flip, to_pixels
+from .compilation import compile_network
 from .evaluation import evaluate
 from .exponential import Series, taylor
 from .network import LipConvNet
@@ -17,6 +18,7 @@ __all__ = [
     "LipConvNet",
     "Recipe",
     "Series",
+    "compile_network",
     "evaluate",
     "from_lipjax",
     "from_published",

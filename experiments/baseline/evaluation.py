@@ -19,8 +19,7 @@ def evaluate(
       network: is put into evaluation mode, and back as it was.
       images: pixels [n, c, height, width] in [0, 1], channels last.
       labels: int64 [n].
-      batch_size: images a call of `network.predict`, which may be compiled:
-        `network.predict = torch.compile(network.predict)`.
+      batch_size: images a call of `network.predict`.
 
     Returns:
       Classes [n], and radii [n] against all other classes: l2, in pixels of [0, 1], 0

@@ -75,7 +75,7 @@ def train_step(
     """Takes one step.
 
     Args:
-      network: in training mode; `network.compile()` compiles it in place.
+      network: in training mode.
       optimizer: see `make_optimizer`.
       images: pixels [n, c, height, width], augmented, in channels-last order.
       labels: int64 [n].

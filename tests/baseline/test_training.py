@@ -195,3 +195,21 @@ def test_bfloat16_computes_in_bfloat16_and_learns_the_same():
         assert all(p.dtype == torch.float32 for p in network.parameters())
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.02)  # bfloat16 has eps 8e-3
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
+def test_a_compiled_network_computes_the_same():
+    x, y = (part[0] for part in batches())
+    x, y = nchw(x).float(), torch.from_numpy(y)
+    found = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        settings = dict(stages=2, width=4, mean=(0,), std=(1,))
+        network = baseline.LipConvNet((8, 8, 1), 5, **settings)
+        if compiled:
+            baseline.compile_network(network)
+        sgd = baseline.make_optimizer(network, baseline.Recipe())
+        losses = [baseline.train_step(network, sgd, x, y) for _ in range(3)]
+        found.append(torch.stack([*losses, *baseline.evaluate(network, x, y)[1]]))
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)  # float32

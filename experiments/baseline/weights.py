@@ -1,0 +1,160 @@
+"""Weights from elsewhere: published state dicts, and models of lipjax."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .exponential import Series
+from .network import LipConvNet
+from .soc import skew_kernel, unfoldings
+
+if TYPE_CHECKING:
+    import lipjax
+
+VECTORS = ("_u1", "_v1", "_u2", "_v2", "_u3", "_v3", "_u4", "_v4")
+
+
+def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of our network that a published state dict amounts to.
+
+    Every convolution there keeps four pairs of singular vectors, of unfoldings that
+    skewness makes equal in pairs. We keep two, each the one with the smaller estimate,
+    so that the smallest of all, the scale, stays the same.
+
+    Args:
+      state: of a whole network, of one SOC or of a head, with the published names.
+
+    Example: `network.load_state_dict(from_published(torch.load(path)))`.
+    """
+    ours: dict[str, Tensor] = {}
+    for name, value in state.items():
+        prefix, _, entry = name.rpartition(".")
+        dot = f"{prefix}." if prefix else ""
+        if entry == "_u1":
+            weight = state[f"{dot}weight"]
+            pairs = _chosen_pairs(weight, [state[f"{dot}{v}"] for v in VECTORS])
+            ours |= {f"{dot}{buffer}": vector for buffer, vector in pairs.items()}
+        elif entry.startswith("theta"):
+            ours[name] = value.flatten()
+        elif entry not in VECTORS:
+            ours[name] = value
+    return ours
+
+
+def _chosen_pairs(weight: Tensor, vectors: list[Tensor]) -> dict[str, Tensor]:
+    """Our four buffers. Published pairs 2 and 4 are of transposes, taps flipped."""
+    u1, v1, u2, v2, u3, v3, u4, v4 = vectors
+    square = ((v1, u1), (-u2.flip(2), v2.flip(3)))
+    wide = ((v3, u3), (v4, -u4.flip(2, 3)))
+    chosen: dict[str, Tensor] = {}
+    for n, matrix in enumerate(unfoldings(skew_kernel(weight))):
+        pairs = [(u.flatten(), v.flatten()) for u, v in (square, wide)[n]]
+        u, v = min(pairs, key=lambda pair: float(pair[0] @ matrix @ pair[1]))
+        chosen |= {f"u{n}": u, f"v{n}": v}
+    return chosen
+
+
+def from_lipjax(model: lipjax.LipConvNet, variables: Mapping[str, Any]) -> LipConvNet:
+    """The same network in PyTorch: the weights and singular vectors are bit-equal.
+
+    Args:
+      model: of lipjax; its gradient must be "exact" or "fast".
+      variables: {"params", "spectral"} of the model.
+
+    Returns:
+      The network on the CPU, in the dtype of the parameters.
+    """
+    settings = model.series
+    network = LipConvNet(
+        model.image_shape,
+        model.num_classes,
+        stages=model.stages,
+        layers_per_stage=model.layers_per_stage,
+        width=model.width,
+        kernel_size=model.kernel_size,
+        activation=model.activation,
+        pooling=model.pooling,
+        head=model.head,
+        hidden=model.hidden,
+        mean=model.mean,
+        std=model.std,
+        series=Series(
+            settings.coefficients, settings.eval_coefficients, settings.gradient
+        ),
+    )
+    params, spectral = variables["params"], variables["spectral"]
+    state: dict[str, Any] = {"shift": model.mean, "scale": model.std}
+    for name in model.block_names():
+        prefix = _published_prefix(name)
+        state |= _soc(params[name]["conv"], spectral[name]["conv"], f"{prefix}.ortho")
+        angles = params[name].get("pairs", {})
+        state |= {f"{prefix}.act.{angle}": value for angle, value in angles.items()}
+    head = params["classifier"], spectral.get("classifier", {})
+    state |= _HEADS[model.head](*head)
+    bias = params["initial"]["conv"]["bias"]
+    network.to(torch.from_numpy(np.array(bias)).dtype)
+    return _loaded(network, state)
+
+
+def _loaded(network: LipConvNet, state: Mapping[str, Any]) -> LipConvNet:
+    """The network with arrays for its entries, in its dtype and shapes."""
+    due = network.state_dict()
+    tensors = {
+        name: torch.from_numpy(np.array(value)).to(due[name].dtype)
+        for name, value in state.items()
+    }
+    network.load_state_dict({n: t.view(due[n].shape) for n, t in tensors.items()})
+    return network
+
+
+def _published_prefix(name: str) -> str:
+    if name == "initial":
+        return "init_layer"
+    stage, layer = map(int, re.findall(r"\d+", name))
+    return f"block{stage}.{layer - 1}"
+
+
+def _soc(params, spectral, prefix: str) -> dict[str, Any]:
+    (u0, v0), (u1, v1) = spectral["kernel_vectors"]
+    entries = {
+        "weight": np.transpose(params["kernel"], (3, 2, 0, 1)),
+        "bias": params["bias"],
+        **{"u0": u0, "v0": v0, "u1": u1, "v1": v1},
+    }
+    return {f"{prefix}.{entry}": value for entry, value in entries.items()}
+
+
+def _orthogonal(params, spectral) -> dict[str, Any]:
+    return _soc(params["conv"], spectral["conv"], "logits_layer.ortho")
+
+
+def _normalized(params, spectral) -> dict[str, Any]:
+    return {
+        "logits_layer.weight": np.transpose(params["kernel"]),
+        "logits_layer.bias": params["bias"],
+    }
+
+
+def _curvature(params, spectral) -> dict[str, Any]:
+    ((u, v),) = spectral["hidden_kernel_vectors"]
+    return {
+        "logits_layer.linear1.weight": np.transpose(params["hidden_kernel"]),
+        "logits_layer.linear1.bias": params["hidden_bias"],
+        "logits_layer.linear2.weight": np.transpose(params["output_kernel"]),
+        "logits_layer.linear2.bias": params["output_bias"],
+        "logits_layer._u": u,
+        "logits_layer._v": v,
+    }
+
+
+_HEADS = {
+    "orthogonal": _orthogonal,
+    "normalized": _normalized,
+    "curvature": _curvature,
+}

@@ -13,7 +13,7 @@ from lipjax.ops.winograd import has_tiles, winograd_convolution
 
 # Channels from which fewer products outweigh the sums around them.
 _TILE_CHANNELS, _PAIR_CHANNELS, _GRADIENT_CHANNELS = 64, 32, 32
-_BLOCK = 256  # side of the blocks in which large matrices are transposed
+_BLOCK = 256  # side of the blocks in which large kernels are transposed
 
 
 def same_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -173,24 +173,16 @@ def transpose_kernel(kernel: jax.Array) -> jax.Array:
     Returns:
       Array of shape [k, k, b, a] whose convolution is the transpose of `kernel`'s.
     """
-    return _swapped(jnp.flip(kernel, (0, 1)))
+    return jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
 
 
-def _swapped(matrices: jax.Array) -> jax.Array:
-    """The transposes of matrices [k, k, a, b], large ones block by block.
-
-    A plain transposition of 1024 x 1024 numbers misses the cache at every one of them.
-    """
-    sides = matrices.shape[2:]
-    if any(side % _BLOCK for side in sides):
-        return matrices.swapaxes(2, 3)
-    rows = jnp.split(matrices, sides[0] // _BLOCK, axis=2)
-    blocks = [jnp.split(row, sides[1] // _BLOCK, axis=3) for row in rows]
-    columns = [
-        jnp.concatenate([block.swapaxes(2, 3) for block in row], axis=2)
-        for row in blocks
-    ]
-    return jnp.concatenate(columns, axis=3)
+def _blocks(matrices: jax.Array) -> list[list[jax.Array]]:
+    """Rows of square blocks of matrices [k, k, c, c]; one if c is small or odd."""
+    count = max(1, matrices.shape[2] // _BLOCK)
+    if matrices.shape[2] % count:
+        return [[matrices]]
+    rows = jnp.split(matrices, count, axis=2)
+    return [jnp.split(row, count, axis=3) for row in rows]
 
 
 def skew_kernel(kernel: jax.Array) -> jax.Array:
@@ -221,4 +213,17 @@ def skew_kernel(kernel: jax.Array) -> jax.Array:
         raise ValueError(
             f"a skew kernel needs as many channels in as out: {kernel.shape}"
         )
-    return (kernel - transpose_kernel(kernel)) / 2
+    # Block by block: a plain transposition of 1024 x 1024 numbers misses the cache at
+    # every one of them. And what is concatenated is computed once, whoever uses it.
+    blocks = _blocks(kernel)
+    rows = [
+        jnp.concatenate(
+            [
+                (a - transpose_kernel(b[i])) / 2
+                for a, b in zip(row, blocks, strict=True)
+            ],
+            axis=3,
+        )
+        for i, row in enumerate(blocks)
+    ]
+    return jnp.concatenate(rows, axis=2)

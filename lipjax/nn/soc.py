@@ -120,7 +120,7 @@ class SkewOrthogonalConv(nn.Module):
             (self.features,),
             self.param_dtype,
         )
-        skew = ops.skew_kernel(kernel)
+        skew = ops.computed_once(ops.skew_kernel(kernel))
         scale = self._scale(skew)
         x, skew, bias = dtypes.promote_dtype(x, skew, bias, dtype=self.dtype)
         y = self.series.apply(ops.with_channels(x, channels), skew, scale, train)

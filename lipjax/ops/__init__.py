@@ -16,6 +16,7 @@ from lipjax.ops.curvature import curvature_penalty as curvature_penalty
 from lipjax.ops.curvature import pair_curvature_estimates as pair_curvature_estimates
 from lipjax.ops.exponential import GRADIENTS as GRADIENTS
 from lipjax.ops.exponential import skew_exponential as skew_exponential
+from lipjax.ops.fusion import computed_once as computed_once
 from lipjax.ops.norms import power_iteration as power_iteration
 from lipjax.ops.norms import random_vectors as random_vectors
 from lipjax.ops.norms import singular_value_estimate as singular_value_estimate

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from lipjax.ops.contraction import PRECISION, contract
-from lipjax.ops.winograd import has_tiles, winograd_convolution
+from lipjax.ops.winograd import (
+    convolve_tiles,
+    from_tiles,
+    has_tiles,
+    tiles_shape,
+    to_tiles,
+)
 
-# Channels from which fewer products outweigh the sums around them.
-_TILE_CHANNELS, _PAIR_CHANNELS, _GRADIENT_CHANNELS = 64, 32, 32
+_TILE_CHANNELS = 32  # from which fewer products outweigh the sums around them
 _BLOCK = 256  # side of the blocks in which large kernels are transposed
 
 
@@ -22,7 +29,7 @@ def same_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
     .. math:: y_{p} = \sum_{t} K_{t}^\top x_{p + t}, \quad x = 0 \text{ outside.}
 
     The lowering follows the shape: the middle tap's matrix product for 1x1 images; on
-    a CPU `winograd_convolution` for many channels, one product over gathered views for
+    a CPU `lipjax.ops.winograd` for many channels, one product over gathered views for
     images smaller than the kernel, where XLA's own convolution falls to 1 GFLOP/s, and
     otherwise the platform's convolution with derivatives of our own, where XLA's are up
     to 300 times slower inside a loop; the platform's convolution elsewhere. All give
@@ -45,14 +52,73 @@ def same_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
              [6., 9., 6.],
              [4., 6., 4.]], dtype=float32)
     """
+    order = pixel_order(x, kernel)
+    y = order.leave(order.convolve(order.enter(x), kernel))
+    return y.reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+class PixelOrder(NamedTuple):
+    """An order of the pixels in which convolutions follow each other.
+
+    Sums of images may be taken in it. On most platforms and for most shapes it is the
+    usual one.
+
+    Attributes:
+      enter: images [..., h, w, c] to [n, h, w, c], whose pixels are in this order.
+      convolve: (those, kernel) to the convolved ones.
+      leave: back to images [n, h, w, c].
+    """
+
+    enter: Callable[[jax.Array], jax.Array]
+    convolve: Callable[[jax.Array, jax.Array], jax.Array]
+    leave: Callable[[jax.Array], jax.Array]
+
+
+def pixel_order(x: jax.Array, kernel: jax.Array) -> PixelOrder:
+    """The order in which such images are best convolved by such kernels.
+
+    Raises:
+      ValueError: as `same_convolution`.
+    """
     k = kernel.shape[0]
     if kernel.ndim != 4 or k != kernel.shape[1] or k % 2 == 0:
         raise ValueError(f"kernel must be [k, k, in, out] with k odd: {kernel.shape}")
     if x.ndim < 3 or x.shape[-1] != kernel.shape[2]:
         raise ValueError(f"kernel {kernel.shape} does not fit input {x.shape}")
-    batch, spatial = x.shape[:-3], x.shape[-3:-1]
-    y = _lowered(x.reshape(-1, *x.shape[-3:]), kernel)
-    return y.reshape(*batch, *spatial, kernel.shape[-1])
+    height, width, channels = x.shape[-3:]
+
+    def enter(x: jax.Array) -> jax.Array:
+        return x.reshape(-1, height, width, channels)
+
+    precise = kernel.dtype in (jnp.float32, jnp.float64)
+    fits = k == 3 and precise and has_tiles(height, width)
+    if not (fits and channels >= _TILE_CHANNELS):
+        return PixelOrder(enter, _lowered, lambda z: z)
+    return PixelOrder(
+        lambda x: _on_cpu(_enter_tiles, enter(x)),
+        lambda z, kernel: lax.platform_dependent(
+            z, kernel, cpu=_convolve_tiles, default=platform_convolution
+        ),
+        lambda z: _on_cpu(_leave_tiles, z),
+    )
+
+
+def _on_cpu(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    return lax.platform_dependent(x, cpu=function, default=lambda x: x)
+
+
+# Tiles are kept under the images' shape, so that all platforms agree on it.
+def _enter_tiles(x: jax.Array) -> jax.Array:
+    return to_tiles(x).reshape(x.shape)
+
+
+def _leave_tiles(z: jax.Array) -> jax.Array:
+    return from_tiles(z.reshape(tiles_shape(z.shape))).reshape(z.shape)
+
+
+def _convolve_tiles(z: jax.Array, kernel: jax.Array) -> jax.Array:
+    y = convolve_tiles(z.reshape(tiles_shape(z.shape)), kernel)
+    return y.reshape(*z.shape[:-1], kernel.shape[-1])
 
 
 def _lowered(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -61,25 +127,8 @@ def _lowered(x: jax.Array, kernel: jax.Array) -> jax.Array:
         kernel = kernel[k // 2 :, k // 2 :][:1, :1]
     if kernel.shape[0] == 1:
         return product_of_views(x, kernel)
-    on_cpu = _cpu_lowering(x, kernel)
+    on_cpu = looped_convolution if max(x.shape[1:3]) >= k else product_of_views
     return lax.platform_dependent(x, kernel, cpu=on_cpu, default=platform_convolution)
-
-
-def _cpu_lowering(x: jax.Array, kernel: jax.Array):
-    """What is quickest on a CPU (BENCHMARKS.md)."""
-    sides = x.shape[1:3]
-    if _suits_winograd(
-        x, kernel, _PAIR_CHANNELS if sides == (2, 2) else _TILE_CHANNELS
-    ):
-        return winograd_convolution
-    return looped_convolution if max(sides) >= len(kernel) else product_of_views
-
-
-def _suits_winograd(x: jax.Array, kernel: jax.Array, channels: int) -> bool:
-    """Whether it can be used: on tiles, in at least 24 bits, with enough channels."""
-    precise = jnp.result_type(x, kernel) in (jnp.float32, jnp.float64)
-    three = kernel.shape[0] == 3 and kernel.shape[2] >= channels
-    return precise and three and has_tiles(*x.shape[1:3])
 
 
 def platform_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -110,15 +159,8 @@ def _looped_jvp(primals, tangents):
     (x, kernel), (dx, dkernel) = primals, tangents
     y = platform_convolution(x, kernel)
     dy = [] if _is_zero(dx) else [_by_adjoint(dx, transpose_kernel(kernel))]
-    dy += [] if _is_zero(dkernel) else [_of_kernel(x, dkernel)]
+    dy += [] if _is_zero(dkernel) else [product_of_taps(x, dkernel)]
     return y, functools.reduce(jnp.add, dy, jnp.zeros_like(y))
-
-
-def _of_kernel(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The convolution in the form whose derivative in the kernel is quick."""
-    if _suits_winograd(x, kernel, _GRADIENT_CHANNELS):
-        return winograd_convolution(x, kernel)
-    return product_of_taps(x, kernel)
 
 
 def _by_adjoint(x: jax.Array, adjoint: jax.Array) -> jax.Array:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lipjax.ops.contraction import PRECISION
-from lipjax.ops.convolution import same_convolution
+from lipjax.ops.convolution import PixelOrder, pixel_order
+from lipjax.ops.fusion import computed_once
 from lipjax.ops.polynomial import Coefficients
 
 GRADIENTS = ("exact", "fast", "low_rank")
@@ -87,24 +89,28 @@ def skew_exponential(
         raise ValueError(f"at least two coefficients are needed: {coefficients}")
     if kernel.shape[-1] != x.shape[-1]:
         raise ValueError(f"kernel {kernel.shape} does not fit input {x.shape}")
-    scale = jnp.asarray(scale, x.dtype)
+    order, scale = pixel_order(x, kernel), jnp.asarray(scale, x.dtype)
+    z = computed_once(order.enter(x))
+    y: Any
     if gradient == "exact":
-        return _horner(x, _operator(kernel, scale), coefficients)[0]
-    if gradient == "fast":
-        return _factored(x, kernel, scale, coefficients, _fast_factors(coefficients))
-    if gradient == "low_rank":
-        factors = _low_rank_factors(coefficients, bound, rank)
-        return _factored(x, kernel, scale, coefficients, factors)
-    raise ValueError(f"unknown gradient {gradient!r}: choose from {GRADIENTS}")
+        y, _ = _horner(z, _operator(order, kernel, scale), coefficients)
+    elif gradient == "fast":
+        y = _factored(z, kernel, scale, order, coefficients, _fast(coefficients))
+    elif gradient == "low_rank":
+        factors = _low_rank(coefficients, bound, rank)
+        y = _factored(z, kernel, scale, order, coefficients, factors)
+    else:
+        raise ValueError(f"unknown gradient {gradient!r}: choose from {GRADIENTS}")
+    return computed_once(order.leave(y)).reshape(x.shape)
 
 
 Operator = Callable[[jax.Array], jax.Array]
 
 
-def _operator(kernel: jax.Array, scale: jax.Array) -> Operator:
+def _operator(order: PixelOrder, kernel: jax.Array, scale: jax.Array) -> Operator:
     """J, whose division is left to the image."""
     inverse = 1 / scale
-    return lambda z: inverse * same_convolution(z, kernel)
+    return lambda z: inverse * order.convolve(z, kernel)
 
 
 def _horner(
@@ -124,14 +130,14 @@ def _horner(
 Factors = tuple[tuple[float, Coefficients], ...]
 
 
-def _fast_factors(coefficients: Coefficients) -> Factors:
+def _fast(coefficients: Coefficients) -> Factors:
     if coefficients[1] == 0:
         raise ValueError("the fast gradient needs a_1 != 0")
     return ((1 / coefficients[1], coefficients[1:]),)
 
 
 @functools.cache
-def _low_rank_factors(coefficients: Coefficients, bound: float, rank: int) -> Factors:
+def _low_rank(coefficients: Coefficients, bound: float, rank: int) -> Factors:
     """Leading eigenpairs of the Hankel matrix a_{i+j+1} bound^(i+j), unscaled."""
     if rank < 1 or not bound > 0:
         raise ValueError(f"rank and bound must be positive: {rank}, {bound}")
@@ -146,21 +152,23 @@ def _low_rank_factors(coefficients: Coefficients, bound: float, rank: int) -> Fa
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _factored(x, kernel, scale, coefficients, factors):
-    return _horner(x, _operator(kernel, scale), coefficients)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def _factored(x, kernel, scale, order, coefficients, factors):
+    return _horner(x, _operator(order, kernel, scale), coefficients)[0]
 
 
-def _factored_fwd(x, kernel, scale, coefficients, factors):
-    y, *sums = _sums(x, _operator(kernel, scale), coefficients, factors)
+def _factored_fwd(x, kernel, scale, order, coefficients, factors):
+    operator = _operator(order, kernel, scale)
+    y, *sums = _sums(x, operator, coefficients, factors)
     return y, (kernel, scale, sums)
 
 
-def _factored_bwd(coefficients, factors, saved, g):
+def _factored_bwd(order, coefficients, factors, saved, g):
     kernel, scale, sums = saved
-    gx, *duals = _sums(g, _operator(kernel, -scale), coefficients, factors)
+    operator = _operator(order, kernel, -scale)
+    gx, *duals = _sums(g, operator, coefficients, factors)
     gradients = [
-        jax.vjp(functools.partial(same_convolution, p), kernel)[1](weight / scale * q)
+        jax.vjp(functools.partial(order.convolve, p), kernel)[1](weight / scale * q)
         for (weight, _), p, q in zip(factors, sums, duals, strict=True)
     ]
     gradient = functools.reduce(jnp.add, (found for (found,) in gradients))

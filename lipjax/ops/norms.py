@@ -15,7 +15,7 @@ on an image of any size (Singla & Feizi, Fantastic four, ICLR 2021).
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -78,7 +78,7 @@ def power_iteration(
     return lax.fori_loop(0, steps, step, vectors)
 
 
-def singular_value_estimate(matrix: jax.Array, vectors: SingularVectors) -> jax.Array:
+def singular_value_estimate(matrix: jax.Array, vectors: Any) -> jax.Array:
     """The estimate u A v of the largest singular value: never above it, no bound.
 
     Args:

@@ -105,72 +105,103 @@ FOUR = toom_cook(_POINTS)
 
 
 def has_tiles(height: int, width: int) -> bool:
-    """Whether images of these sides can be convolved by `winograd_convolution`."""
+    """Whether images of these sides can be cut into tiles."""
     return height == width == 2 or height % 4 == width % 4 == 0
 
 
-def winograd_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The stride-1 convolution with zero padding, to rounding.
+def to_tiles(x: jax.Array) -> jax.Array:
+    """Pixels by their place in a tile: [n, h, w, c] -> [m, m, n, h / m, w / m, c].
 
     Args:
-      x: images of shape [n, height, width, channels_in] with `has_tiles`.
+      x: images with `has_tiles`; m is 2 for 2x2 images, else 4.
+
+    Returns:
+      The same numbers in the order in which a convolution adds whole planes.
+    """
+    m, _, n, down, across, channels = tiles_shape(x.shape)
+    x = x.reshape(n, down, m, across, m, channels)
+    return x.transpose(2, 4, 0, 1, 3, 5)
+
+
+def tiles_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape of the tiles of images [n, h, w, c]."""
+    n, height, width, channels = shape
+    m = 2 if height == 2 else 4
+    return m, m, n, height // m, width // m, channels
+
+
+def from_tiles(tiles: jax.Array) -> jax.Array:
+    """The images that `to_tiles` cut."""
+    m, _, n, down, across, channels = tiles.shape
+    x = tiles.transpose(2, 3, 0, 4, 1, 5)
+    return x.reshape(n, down * m, across * m, channels)
+
+
+def convolve_tiles(tiles: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The stride-1 convolution with zero padding of images in tiles, to rounding.
+
+    Args:
+      tiles: of shape [m, m, n, h / m, w / m, channels_in], see `to_tiles`.
       kernel: of shape [3, 3, channels_in, channels_out].
 
     Returns:
-      Array of shape [n, height, width, channels_out].
+      Tiles of shape [m, m, n, h / m, w / m, channels_out].
 
     Example:
-      >>> y = winograd_convolution(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)))
+      >>> x, kernel = jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1))
+      >>> y = from_tiles(convolve_tiles(to_tiles(x), kernel))
       >>> print(y[0, :, :, 0].round(4))
       [[4. 6. 6. 4.]
        [6. 9. 9. 6.]
        [6. 9. 9. 6.]
        [4. 6. 6. 4.]]
     """
-    scheme = PAIR if x.shape[1] == 2 else FOUR
+    scheme = PAIR if len(tiles) == 2 else FOUR
     products = lax.dot_general(
-        _transformed_inputs(scheme, x),
+        _transformed_inputs(scheme, tiles),
         _transformed_kernel(scheme, kernel),
         (((2,), (1,)), ((0,), (0,))),
         precision=PRECISION,
     )
-    return _outputs(scheme, products, x.shape)
+    both = _along_both_axes(scheme.outputs, products.reshape(len(products), -1))
+    return both.reshape(*tiles.shape[:-1], kernel.shape[-1])
+
+
+def _along_both_axes(matrix: np.ndarray, planes: jax.Array) -> jax.Array:
+    """A matrix along both axes of pixels: [n^2, k] -> [m^2, k]."""
+    both = np.kron(matrix, matrix).astype(planes.dtype)
+    return contract("qp,pk->qk", both, planes)
 
 
 def _transformed_kernel(scheme: Filter, kernel: jax.Array) -> jax.Array:
     """(G k) along both axes: [3, 3, i, o] -> [n^2, i, o]."""
-    both = np.kron(scheme.kernel, scheme.kernel)
-    flat = contract("pt,tk->pk", both.astype(kernel.dtype), kernel.reshape(9, -1))
-    return flat.reshape(len(both), *kernel.shape[2:])
+    flat = _along_both_axes(scheme.kernel, kernel.reshape(9, -1))
+    return flat.reshape(len(flat), *kernel.shape[2:])
 
 
-def _transformed_inputs(scheme: Filter, x: jax.Array) -> jax.Array:
-    """(B x) of every tile along both axes: [n^2, tiles of all images, channels]."""
-    tile, products = scheme.outputs.shape
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    rows = [
-        padded[:, i : i + x.shape[1] : tile][:, : x.shape[1] // tile]
-        for i in range(tile + 2)
-    ]
+def _transformed_inputs(scheme: Filter, tiles: jax.Array) -> jax.Array:
+    """(B x) along both axes: [m, m, n, h / m, w / m, c] -> [n^2, tiles, c]."""
+    m, channels = len(tiles), tiles.shape[-1]
+    if tiles.shape[3:5] == (1, 1):  # one tile, whose neighbours are zero
+        flat = _along_both_axes(scheme.inputs[:, 1:-1], tiles.reshape(m * m, -1))
+        return flat.reshape(len(flat), -1, channels)
+    rows = [_moved(tiles[-1], 2, 1), *tiles, _moved(tiles[0], 2, -1)]
     summed = _combined(scheme.inputs, rows, axis=0)
-    columns = [
-        summed[:, :, :, j : j + x.shape[2] : tile][:, :, :, : x.shape[2] // tile]
-        for j in range(tile + 2)
-    ]
+    columns = [summed[:, j] for j in range(m)]
+    columns = [_moved(columns[-1], 3, 1), *columns, _moved(columns[0], 3, -1)]
     both = _combined(scheme.inputs, columns, axis=1)
-    return both.reshape(products**2, -1, x.shape[-1])
+    return both.reshape(len(scheme.inputs) ** 2, -1, channels)
 
 
-def _outputs(scheme: Filter, products: jax.Array, shape: Sequence[int]) -> jax.Array:
-    """A along both axes: [n^2, tiles of all images, o] -> [images, h, w, o]."""
-    count, height, width, _ = shape
-    tile = len(scheme.outputs)
-    both = np.kron(scheme.outputs, scheme.outputs).astype(products.dtype)
-    y = contract("qp,pk->qk", both, products.reshape(len(products), -1))
-    tiles = (height // tile, width // tile)
-    y = y.reshape(tile, tile, count, *tiles, products.shape[-1])
-    y = y.transpose(2, 3, 0, 4, 1, 5)
-    return y.reshape(count, height, width, products.shape[-1])
+def _moved(plane: jax.Array, axis: int, step: int) -> jax.Array:
+    """Moved on along an axis by a step of 1 or -1; zeros come in."""
+    zero = jnp.zeros_like(lax.slice_in_dim(plane, 0, 1, axis=axis))
+    size = plane.shape[axis]
+    if step > 0:
+        kept = lax.slice_in_dim(plane, 0, size - 1, axis=axis)
+        return jnp.concatenate([zero, kept], axis)
+    kept = lax.slice_in_dim(plane, 1, size, axis=axis)
+    return jnp.concatenate([kept, zero], axis)
 
 
 def _combined(matrix: np.ndarray, parts: list[jax.Array], axis: int) -> jax.Array:

@@ -14,10 +14,17 @@ from lipjax.ops.convolution import platform_convolution
 from lipjax.ops.winograd import (
     FOUR,
     PAIR,
+    convolve_tiles,
+    from_tiles,
     has_tiles,
+    to_tiles,
     toom_cook,
-    winograd_convolution,
 )
+
+
+def winograd_convolution(x, kernel):
+    return from_tiles(convolve_tiles(to_tiles(x), kernel))
+
 
 SIDES = [(2, 2), (4, 4), (8, 4), (12, 16)]
 
@@ -91,7 +98,7 @@ def test_which_images():
     assert not any(has_tiles(*s) for s in [(1, 1), (2, 4), (3, 3), (6, 6), (4, 2)])
 
 
-@pytest.mark.parametrize(("side", "channels"), [(4, 64), (2, 32)])
+@pytest.mark.parametrize(("side", "channels"), [(4, 32), (2, 64)])
 def test_many_channels_take_it_on_a_cpu(side, channels):
     if jax.default_backend() != "cpu":
         pytest.skip("needs the CPU backend: GPU or TPU in use")

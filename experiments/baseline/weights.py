@@ -106,7 +106,7 @@ def _loaded(network: LipConvNet, state: Mapping[str, Any]) -> LipConvNet:
     """The network with arrays for its entries, in its dtype and shapes."""
     due = network.state_dict()
     tensors = {
-        name: torch.from_numpy(np.array(value)).to(due[name].dtype)
+        name: torch.from_numpy(np.array(value, order="C")).to(due[name].dtype)
         for name, value in state.items()
     }
     network.load_state_dict({n: t.view(due[n].shape) for n, t in tensors.items()})
@@ -121,11 +121,18 @@ def _published_prefix(name: str) -> str:
 
 
 def _soc(params, spectral, prefix: str) -> dict[str, Any]:
-    (u0, v0), (u1, v1) = spectral["kernel_vectors"]
+    k, _, c, _ = params["kernel"].shape
+    # lipjax: (column, in) and (row, out) of the square; (row, column, in) and (out)
+    (columns, rows), (taps, outputs) = (
+        (np.asarray(u), np.asarray(v)) for u, v in spectral["kernel_vectors"]
+    )
     entries = {
         "weight": np.transpose(params["kernel"], (3, 2, 0, 1)),
         "bias": params["bias"],
-        **{"u0": u0, "v0": v0, "u1": u1, "v1": v1},
+        "u0": rows.T,
+        "v0": columns.reshape(k, c).T,
+        "u1": outputs,
+        "v1": taps.reshape(k, k, c).transpose(2, 0, 1),
     }
     return {f"{prefix}.{entry}": value for entry, value in entries.items()}
 

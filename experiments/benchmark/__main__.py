@@ -26,6 +26,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import jax
 from absl import flags
 
 from ..errors import UserError
@@ -43,10 +44,11 @@ _GRADIENTS = "gradients"
 def main() -> None:
     suite = None if FLAGS.suite == _GRADIENTS else _chosen(SUITES[FLAGS.suite]())
     with_torch = suite is not None and any(map(_has_baseline, suite.settings))
-    if with_torch:
-        _import_torch()
+    threads = _import_torch() if with_torch else None
+    if FLAGS.suite == "gpu" and jax.default_backend() == "cpu":
+        raise UserError("--suite=gpu: JAX sees no GPU here")
     path = _folder()
-    results: dict[str, Any] = {"suite": FLAGS.suite, "machine": _machine()}
+    results: dict[str, Any] = {"suite": FLAGS.suite, "machine": _machine(threads)}
     results |= {"rates": {}, "rows": [], "gradient_errors": [], "not_measured": []}
     print(f"{path}: {machine.sentence(results['machine'])}", flush=True)
     try:
@@ -86,8 +88,12 @@ def _has_baseline(setting: Setting) -> bool:
     return any(variant.by == "baseline" for variant in setting.variants)
 
 
-def _import_torch() -> None:
-    """PyTorch with threads that sleep at barriers, and room on the GPU for both."""
+def _import_torch() -> int:
+    """PyTorch with threads that sleep at barriers, and room on the GPU for both.
+
+    Returns:
+      How many threads PyTorch uses.
+    """
     # At a barrier they would spin for a while, on the cores of whose turn it is.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.45")
@@ -98,7 +104,10 @@ def _import_torch() -> None:
             f"the baseline needs PyTorch ({error}): pip install torch, or leave it out "
             "with --baseline=none"
         ) from error
+    if jax.default_backend() == "gpu" and theirs.DEVICE == "cpu":
+        raise UserError("PyTorch sees no GPU, JAX does: --baseline=none leaves it out")
     theirs.set_up()
+    return theirs.threads()
 
 
 def _folder() -> Path:
@@ -111,9 +120,9 @@ def _folder() -> Path:
     return path
 
 
-def _machine() -> dict[str, Any]:
-    command = "python -m experiments.benchmark"
-    return machine.described(shlex.join([*command.split(), *sys.argv[1:]]))
+def _machine(torch_threads: int | None) -> dict[str, Any]:
+    command = ["python", "-m", "experiments.benchmark", *sys.argv[1:]]
+    return machine.described(shlex.join(command)) | {"torch_threads": torch_threads}
 
 
 def _measure(path: Path, results: dict[str, Any], suite: Suite, torch: bool) -> None:

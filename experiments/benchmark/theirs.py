@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -20,9 +21,15 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 def set_up() -> None:
     """Threads for every core, float32 in full precision (as lipjax), cuDNN's search."""
-    torch.set_num_threads(cores())
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(cores())
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
+
+
+def threads() -> int:
+    """How many threads a product takes."""
+    return torch.get_num_threads()
 
 
 def forget_compilations() -> None:

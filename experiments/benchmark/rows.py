@@ -72,7 +72,6 @@ def measured(setting: Setting, rounds: Rounds, rates: dict[str, float]) -> list[
     """
     rows = [_empty(setting, variant) for variant in setting.variants]
     works: list[tuple[Row, Work]] = []
-    slowest = 0.0
     for row, variant in zip(rows, setting.variants, strict=True):
         try:
             work = variant.prepare()
@@ -82,12 +81,12 @@ def measured(setting: Setting, rounds: Rounds, rates: dict[str, float]) -> list[
             row.error = _one_line(error)
             print(f"  {row.implementation}: {row.error}", file=sys.stderr, flush=True)
             continue
+        row.units_a_call = units_a_call(warm, rounds.call_seconds)
         works.append((row, work))
-        slowest = max(slowest, warm)
-    units = units_a_call(slowest, rounds.call_seconds)
+    units = [row.units_a_call for row, _ in works]
     timed = alternated([work.run for _, work in works], units, rounds)
     for (row, _), seconds in zip(works, timed, strict=True):
-        _fill(row, seconds, units, rates.get(setting.dtype))
+        _fill(row, seconds, rates.get(setting.dtype))
     _compare(rows)
     return rows
 
@@ -109,9 +108,9 @@ def _describe(row: Row, work: Work, compile_seconds: float) -> None:
     row.memory_bytes = work.memory()
 
 
-def _fill(row: Row, seconds: list[float], units: int, rate: float | None) -> None:
+def _fill(row: Row, seconds: list[float], rate: float | None) -> None:
     """What follows from the seconds a unit."""
-    row.calls, row.units_a_call = seconds, units
+    row.calls = seconds
     row.seconds, row.low, row.high = spread(seconds)
     row.images_per_second = row.images / row.seconds
     if row.multiply_adds and rate:

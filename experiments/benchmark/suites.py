@@ -196,7 +196,7 @@ def quick() -> Suite:
 
 
 def lowered() -> Suite:
-    """Three minutes: lowerings of single convolutions and weight gradients."""
+    """Four minutes: lowerings of single convolutions and weight gradients."""
     shapes = (
         (64, 32, 32),
         (64, 16, 128),
@@ -209,7 +209,7 @@ def lowered() -> Suite:
         (128, 4, 128),
         (128, 2, 256),
     )
-    return Suite(_lowerings(shapes), Rounds(3, 1, 9, 0.1), 2048)
+    return Suite(_lowerings(shapes), Rounds(5, 3, 9, 0.1), 2048)
 
 
 def _lowerings(shapes: tuple[lowerings.Shape, ...]) -> tuple[Setting, ...]:

@@ -17,7 +17,7 @@ class Rounds(NamedTuple):
       seconds: after which no new round begins,
       least: but not before so many rounds,
       most: and never more than these.
-      call_seconds: what a call of the slowest implementation should take at least.
+      call_seconds: what a call should take at least: quick jobs do several units.
     """
 
     seconds: float
@@ -46,15 +46,15 @@ def spread(values: Sequence[float]) -> Spread:
 
 def alternated(
     runs: Sequence[Callable[[int], None]],
-    units: int,
+    units: Sequence[int],
     rounds: Rounds,
     clock: Clock = time.perf_counter,
 ) -> list[list[float]]:
-    """Times A B C A B C ..., a call each of `units` units.
+    """Times A B C A B C ..., a call each of so many units.
 
     Args:
       runs: what to time, warmed up; each does so many units and waits for the end.
-      units: of a call.
+      units: of a call of each.
       rounds: when to stop.
       clock: of seconds.
 
@@ -66,8 +66,8 @@ def alternated(
     while done < rounds.least or (
         done < rounds.most and clock() - begin < rounds.seconds
     ):
-        for run, taken in zip(runs, seconds, strict=True):
-            taken.append(seconds_of(run, units, clock) / units)
+        for run, count, taken in zip(runs, units, seconds, strict=True):
+            taken.append(seconds_of(run, count, clock) / count)
         done += 1
     return seconds
 
@@ -81,11 +81,11 @@ def seconds_of(
     return clock() - begin
 
 
-def units_a_call(slowest: float, call_seconds: float) -> int:
-    """Units that bring a call to `call_seconds`, if the slowest takes `slowest` each.
+def units_a_call(seconds: float, call_seconds: float) -> int:
+    """Units that bring a call to `call_seconds`, at `seconds` each; at most 1000.
 
     Example:
       >>> units_a_call(0.3, 1.0), units_a_call(2.0, 1.0)
       (4, 1)
     """
-    return max(1, min(1000, -int(-call_seconds // max(slowest, 1e-6))))
+    return max(1, min(1000, -int(-call_seconds // max(seconds, 1e-6))))

@@ -104,10 +104,10 @@ def test_implementations_take_turns():
     machine = Machine()
     jobs = [machine.job("A", 1.0), machine.job("B", 2.0)]
     clock = lambda: machine.now  # noqa: E731
-    assert alternated(jobs, 2, Rounds(10, 1, 9, 0), clock) == [[1, 1], [2, 2]]
+    assert alternated(jobs, [3, 1], Rounds(10, 1, 9, 0), clock) == [[1, 1], [2, 2]]
     assert machine.ran == "ABAB"
-    assert len(alternated(jobs, 1, Rounds(0, 3, 9, 0), clock)[0]) == 3
-    assert len(alternated(jobs, 1, Rounds(1e9, 1, 4, 0), clock)[0]) == 4
+    assert len(alternated(jobs, [1, 1], Rounds(0, 3, 9, 0), clock)[0]) == 3
+    assert len(alternated(jobs, [1, 1], Rounds(1e9, 1, 4, 0), clock)[0]) == 4
 
 
 def working(images=10, multiply_adds=1e6):

@@ -156,7 +156,7 @@ def cpu() -> Suite:
             for depth in (10, 20, 40)
         ),
     ]
-    return Suite(tuple(settings), Rounds(20, 3, 15, 0.5), 2048)
+    return Suite(tuple(settings), Rounds(12, 3, 15, 0.5), 2048)
 
 
 def gpu() -> Suite:

@@ -118,7 +118,7 @@ def draw_training(path: Path, rows: list[dict[str, Any]], split: str) -> None:
     right.set(xlabel="epoch", ylabel="%", ylim=(0, 100))
     right.set_title("CRA: estimates", fontsize="small")
     right.legend(fontsize="small")
-    _save(path, figure)
+    save(path, figure)
 
 
 def draw_radii(path: Path, certified: np.ndarray, title: str) -> None:
@@ -142,10 +142,11 @@ def draw_radii(path: Path, certified: np.ndarray, title: str) -> None:
     axes.set(xlabel="l2 radius, pixels in [0, 1]", ylabel="% correct and certified")
     axes.set(xlim=(0, limit), ylim=(0, 100))
     axes.set_title(title, fontsize="small", pad=14)
-    _save(path, figure)
+    save(path, figure)
 
 
-def _save(path: Path, figure: Figure) -> None:
+def save(path: Path, figure: Figure) -> None:
+    """Writes a figure as a PNG."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
     write_bytes(path, buffer.getvalue())

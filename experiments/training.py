@@ -106,11 +106,14 @@ class Trainer:
         """Takes `count` steps in one call; the arguments are used up."""
         return self._jitted(state, totals, *self._train, jnp.int32(count))
 
+    def compiled(self) -> jax.stages.Compiled:
+        """The program of `steps`, compiled; later calls of `steps` are at once."""
+        arguments = (self.like(), self.zero_totals(), *self._train, jnp.int32(1))
+        return self._jitted.lower(*arguments).compile()
+
     def memory(self) -> int:
         """Bytes of temporaries that the compiled step needs on a device."""
-        arguments = (self.like(), self.zero_totals(), *self._train, jnp.int32(1))
-        lowered = self._jitted.lower(*arguments)
-        analysis: Any = lowered.compile().memory_analysis()
+        analysis: Any = self.compiled().memory_analysis()
         return analysis.temp_size_in_bytes
 
     def shapes(self, state: State) -> dict[str, tuple[int, ...]]:

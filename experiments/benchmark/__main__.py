@@ -1,0 +1,173 @@
+"""Times lipjax beside a PyTorch baseline, in turn, in one process on one machine.
+
+    python -m experiments.benchmark                     a CPU, ten minutes
+    python -m experiments.benchmark --suite=gpu         a GPU, under eight minutes
+    python -m experiments.benchmark --baseline=none     without PyTorch
+    python -m experiments.benchmark --suite=lowerings   single convolutions
+    python -m experiments.benchmark --suite=gradients   errors of the gradient rules
+    python -m experiments.benchmark --only='train.*batch 32'
+
+Training steps, evaluation and certification of untrained networks on random bytes:
+median and range of the times, images/s, the share that is needed arithmetic, memory,
+and compilation apart. Leaves a folder with results.json, tables.md and bars.png, the
+first two after every setting: Ctrl-C keeps what is done. Other work on the machine
+shows in the figures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shlex
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import flags
+
+from ..errors import UserError
+from ..files import write_bytes, write_json
+from ..flags import run
+from ..report import duration
+from . import arithmetic, bars, gradients, machine, tables
+from .rows import measured
+from .suites import SUITES, Setting, Suite
+
+FLAGS = flags.FLAGS
+_GRADIENTS = "gradients"
+
+
+def main() -> None:
+    suite = None if FLAGS.suite == _GRADIENTS else _chosen(SUITES[FLAGS.suite]())
+    with_torch = suite is not None and any(map(_has_baseline, suite.settings))
+    threads = _import_torch() if with_torch else None
+    if FLAGS.suite == "gpu" and jax.default_backend() == "cpu":
+        raise UserError("--suite=gpu: JAX sees no GPU here")
+    path = _folder()
+    results: dict[str, Any] = {"suite": FLAGS.suite, "machine": _machine(threads)}
+    results |= {"rates": {}, "rows": [], "gradient_errors": [], "not_measured": []}
+    print(f"{path}: {machine.sentence(results['machine'])}", flush=True)
+    try:
+        if suite is None:
+            results["gradient_errors"] = list(gradients.errors())
+        else:
+            _measure(path, results, suite, with_torch)
+    finally:
+        _write(path, results)
+        bars.draw(path / "bars.png", results)
+        print(f"In {path}: {', '.join(sorted(f.name for f in path.iterdir()))}")
+
+
+def _chosen(suite: Suite) -> Suite:
+    """The suite's settings that --only names, without the baseline if there is none."""
+    try:
+        pattern = re.compile(FLAGS.only or "")
+    except re.error as error:
+        raise UserError(f"--only={FLAGS.only}: {error}") from error
+    settings = [s for s in suite.settings if pattern.search(_name(s))]
+    if not settings:
+        names = "; ".join(map(_name, suite.settings))
+        raise UserError(f"--only={FLAGS.only} matches none of: {names}")
+    if FLAGS.baseline == "none":
+        settings = [
+            s._replace(variants=tuple(v for v in s.variants if v.by != "baseline"))
+            for s in settings
+        ]
+    return suite._replace(settings=tuple(settings))
+
+
+def _name(setting: Setting) -> str:
+    return f"{setting.job}, {setting.name}, {setting.dtype}"
+
+
+def _has_baseline(setting: Setting) -> bool:
+    return any(variant.by == "baseline" for variant in setting.variants)
+
+
+def _import_torch() -> int:
+    """PyTorch with threads that sleep at barriers, and room on the GPU for both.
+
+    Returns:
+      How many threads PyTorch uses.
+    """
+    # At a barrier they would spin for a while, on the cores of whose turn it is.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.45")
+    try:
+        from . import theirs
+    except ImportError as error:
+        raise UserError(
+            f"the baseline needs PyTorch ({error}): pip install torch, or leave it out "
+            "with --baseline=none"
+        ) from error
+    if jax.default_backend() == "gpu" and theirs.DEVICE == "cpu":
+        raise UserError("PyTorch sees no GPU, JAX does: --baseline=none leaves it out")
+    theirs.set_up()
+    return theirs.threads()
+
+
+def _folder() -> Path:
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    path = Path(FLAGS.out or f"benchmarks/{FLAGS.suite}-{stamp}")
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError as error:
+        raise UserError(f"--out={path} exists: name a new folder") from error
+    return path
+
+
+def _machine(torch_threads: int | None) -> dict[str, Any]:
+    command = ["python", "-m", "experiments.benchmark", *sys.argv[1:]]
+    return machine.described(shlex.join(command)) | {"torch_threads": torch_threads}
+
+
+def _measure(path: Path, results: dict[str, Any], suite: Suite, torch: bool) -> None:
+    """Measures setting after setting, and writes after each."""
+    names = [_name(setting) for setting in suite.settings]
+    results["not_measured"] = list(names)
+    dtypes = {s.dtype for s in suite.settings} - {"float64"}
+    for dtype in sorted(dtypes):
+        rate = arithmetic.best_rate(dtype, suite.product, torch)
+        results["rates"][dtype] = rate
+        print(f"best product, {dtype}: {rate / 1e9:,.0f}e9 multiply-adds/s", flush=True)
+    variants = [len(setting.variants) for setting in suite.settings]
+    begin = time.perf_counter()
+    for n, setting in enumerate(suite.settings):
+        if torch:
+            _forget_compilations()
+        rows = measured(setting, suite.rounds, results["rates"])
+        results["rows"] += map(dataclasses.asdict, rows)
+        results["not_measured"].remove(names[n])
+        _write(path, results)
+        taken = time.perf_counter() - begin
+        left = taken / sum(variants[: n + 1]) * sum(variants[n + 1 :])
+        times = ", ".join(f"{1e3 * row.seconds:,.4g}" for row in rows if row.seconds)
+        print(
+            f"[{n + 1}/{len(names)}] {names[n]}: {times} ms; {duration(left)} left",
+            flush=True,
+        )
+
+
+def _forget_compilations() -> None:
+    from . import theirs
+
+    theirs.forget_compilations()
+
+
+def _write(path: Path, results: dict[str, Any]) -> None:
+    write_json(path / "results.json", results)
+    write_bytes(path / "tables.md", tables.document(results).encode())
+
+
+if __name__ == "__main__":
+    flags.DEFINE_enum("suite", "cpu", [*SUITES, _GRADIENTS], "what to measure")
+    flags.DEFINE_enum(
+        "baseline", "torch", ["torch", "none"], "what to time beside lipjax"
+    )
+    flags.DEFINE_string("only", None, "regular expression: settings to measure")
+    flags.DEFINE_string("out", None, "new folder; else benchmarks/SUITE-TIME")
+    run(main, __doc__ or "")

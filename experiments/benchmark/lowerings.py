@@ -1,0 +1,106 @@
+"""Single convolutions and weight gradients, by each way to lower them.
+
+The names of `lipjax.ops` that are compared stand in one table, `LOWERINGS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from lipjax.ops import same_convolution
+from lipjax.ops.convolution import (
+    looped_convolution,
+    platform_convolution,
+    product_of_taps,
+)
+from lipjax.ops.winograd import has_tiles, winograd_convolution
+
+from . import arithmetic
+from .work import Work
+
+Convolution = Callable[[jax.Array, jax.Array], jax.Array]
+Shape = tuple[int, int, int]
+"""Images, side, channels."""
+
+LOWERINGS: dict[str, Convolution] = {
+    "XLA": platform_convolution,
+    "looped": looped_convolution,
+    "taps": product_of_taps,
+    "winograd": winograd_convolution,
+    "same_convolution": same_convolution,
+}
+"""By the column's name; "same_convolution" chooses one of the others."""
+
+_TAPS = 3
+
+
+def suits(name: str, shape: Shape) -> bool:
+    """Whether a lowering can be used for images of this shape."""
+    return name != "winograd" or has_tiles(shape[1], shape[1])
+
+
+def forward(shape: Shape, name: str, looped: bool = True) -> Work:
+    """Convolutions in float32, each of the last one's result.
+
+    Inside a loop, as in a series, or in calls of their own: XLA lowers the two
+    differently on a CPU.
+    """
+    x, kernel, _ = _arrays(shape)
+
+    def once(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return LOWERINGS[name](x, kernel)
+
+    return _work(shape, once, (x, kernel), looped)
+
+
+def kernel_gradient(shape: Shape, name: str, looped: bool = True) -> Work:
+    """Gradients of a convolution in its kernel."""
+    x, kernel, cotangent = _arrays(shape)
+
+    def once(kernel: jax.Array, x: jax.Array, cotangent: jax.Array) -> jax.Array:
+        _, pull = jax.vjp(lambda k: LOWERINGS[name](x, k), kernel)
+        return pull(cotangent)[0]
+
+    return _work(shape, once, (kernel, x, cotangent), looped)
+
+
+def _work(shape: Shape, once, arrays, looped: bool) -> Work:
+    """Runs `once`, whose result takes the place of its first argument."""
+    first, *others = arrays
+    call = jax.jit(once)
+
+    @jax.jit
+    def loop(count, first, *others):
+        def body(_, carry):
+            # Together with what changes, or a constant result would leave the loop.
+            first, *rest = lax.optimization_barrier(carry)
+            return (once(first, *rest), *rest)
+
+        return lax.fori_loop(0, count, body, (first, *others))[0]
+
+    def run(count: int) -> None:
+        if looped:
+            jax.block_until_ready(loop(jnp.int32(count), first, *others))
+        for _ in range(0 if looped else count):
+            jax.block_until_ready(call(first, *others))
+
+    images, side, channels = shape
+    kernel = (_TAPS, _TAPS, channels, channels)
+    return Work(run, images, images * arithmetic.convolution(side, side, kernel))
+
+
+def _arrays(shape: Shape) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Images, a kernel whose convolution neither grows nor shrinks them, cotangent."""
+    images, side, channels = shape
+    keys = jax.random.split(jax.random.key(0), 3)
+    x, cotangent = (
+        jax.random.normal(key, (images, side, side, channels), jnp.float32)
+        for key in keys[:2]
+    )
+    kernel = (_TAPS, _TAPS, channels, channels)
+    scale = (_TAPS**2 * channels) ** -0.5
+    return x, scale * jax.random.normal(keys[2], kernel, jnp.float32), cotangent

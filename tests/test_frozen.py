@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from helpers.dense import normal
-from helpers.networks import KINDS, images, small_model
+from helpers.networks import KINDS, images
+from helpers.registry import drawn
 from lipjax import (
     FrozenNetwork,
+    LipConvNet,
     certificate_constants,
     freeze,
     ops,
@@ -20,14 +22,16 @@ from lipjax import (
 from lipjax.certify import Dense, SkewConvolution
 from lipjax.frozen import as_matrix, pays
 
-small_model = functools.cache(small_model)
 LOGITS = jax.jit(FrozenNetwork.logits)
 NONE, SOME, ALL = 0, 20_000, 2**26  # entries of the largest matrix
 
 
-def in_double(model, variables):
-    model = model.clone(param_dtype=jnp.float64)
-    return model, jax.tree.map(lambda v: jnp.asarray(v, jnp.float64), variables)
+@functools.cache
+def small_model(kind, seed, dtype=jnp.float32):
+    """A model for 8x8 images of one channel and 5 classes, and its variables."""
+    settings = dict(stages=3, width=4, mean=(0.3,), std=(0.4,), param_dtype=dtype)
+    model = LipConvNet((8, 8, 1), 5, **settings, **KINDS[kind])
+    return model, drawn(model, jnp.zeros((1, 8, 8, 1), dtype), seed=seed)
 
 
 def kinds_of(frozen):
@@ -41,10 +45,12 @@ def kinds_of(frozen):
 def expected(kind):
     """Model and variables in float64, images, and their features and logits."""
     with jax.enable_x64(True):
-        model, variables = in_double(*small_model(kind))
+        model, variables = small_model(kind, 0, jnp.float64)
         x = images(4)
-        features = model.apply(variables, x, method="features")
-        return model, variables, x, features, model.apply(variables, x)
+        run = jax.jit(
+            lambda v, x: (model.apply(v, x, method="features"), model.apply(v, x))
+        )
+        return model, variables, x, *run(variables, x)
 
 
 @pytest.mark.parametrize(
@@ -74,8 +80,10 @@ def test_features_and_logits_in_double_precision(kind, entries):
 )
 def test_single_precision(kind, entries):
     """In the variables' precision; as near to the exact logits as the model is."""
-    *_, x, _, logits = expected(kind)
-    frozen = freeze(*small_model(kind), dense_entries=entries)
+    model, variables, x, _, logits = expected(kind)
+    model = model.clone(param_dtype=jnp.float32)
+    variables = jax.tree.map(jnp.float32, variables)
+    frozen = freeze(model, variables, dense_entries=entries)
     assert {leaf.dtype for leaf in jax.tree.leaves(frozen)} == {jnp.dtype("float32")}
     found = LOGITS(frozen, x.astype(np.float32))
     assert found.dtype == jnp.float32
@@ -134,7 +142,7 @@ def test_where_a_matrix_pays(side, channels, degree, due):
 )
 def test_the_constant_is_proven_and_tight(kind, entries):
     """Of the frozen float32 numbers: above all Jacobians, and hardly above 1 / std."""
-    frozen = freeze(*small_model(kind), dense_entries=entries)
+    frozen = freeze(*small_model(kind, 0), dense_entries=entries)
     constants = frozen.certificate_constants()
     exact = frozen.exact()
     assert {leaf.dtype for leaf in jax.tree.leaves(exact)} == {np.dtype("float64")}
@@ -146,7 +154,7 @@ def test_the_constant_is_proven_and_tight(kind, entries):
 
 
 def test_kernels_stay_skew_in_every_bit():
-    frozen = freeze(*small_model(), dense_entries=NONE)
+    frozen = freeze(*small_model("normalized", 0), dense_entries=NONE)
     kernels = [each.kernel for each in frozen.network.layers[::2]]
     assert len(kernels) == 4
     for kernel in map(np.asarray, kernels):
@@ -178,7 +186,7 @@ def test_a_pytree_compiled_once():
     x = images(2).astype(np.float32)
     found = []
     for seed in (0, 1):
-        frozen = freeze(*small_model(seed=seed))
+        frozen = freeze(*small_model("normalized", seed))
         leaves, structure = jax.tree.flatten(frozen)
         again = jax.tree.unflatten(structure, leaves)
         found += [logits(frozen, x), logits(again, x)]
@@ -189,7 +197,7 @@ def test_a_pytree_compiled_once():
 
 
 def test_bad_input():
-    model, variables = small_model()
+    model, variables = small_model("normalized", 0)
     with pytest.raises(ValueError, match="dense_entries must not be negative: -1"):
         freeze(model, variables, dense_entries=-1)
     frozen = freeze(model, variables)

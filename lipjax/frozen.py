@@ -98,6 +98,8 @@ class FrozenNetwork:
     def certificate_constants(self) -> Constants:
         """What the certificates of all images have in common, once per network.
 
+        For LipConvNet-5 of width 32: a minute and 5 GiB on 2 cores.
+
         Guarantee: `lipschitz` is a bound for the features of `exact`.
         """
         lipschitz = certify.network_bound(self.exact()).lipschitz

@@ -6,6 +6,8 @@ l2 and in pixels of [0, 1], inside which no change of the image alters them.
 
 from lipjax.certify import Radii as Radii
 from lipjax.exact import exact_network as exact_network
+from lipjax.frozen import FrozenNetwork as FrozenNetwork
+from lipjax.frozen import freeze as freeze
 from lipjax.models import LipConvNet as LipConvNet
 from lipjax.nn import Series as Series
 from lipjax.nn import refresh_spectral as refresh_spectral

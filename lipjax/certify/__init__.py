@@ -11,6 +11,8 @@ from lipjax.certify.curvature import curvature_radii as curvature_radii
 from lipjax.certify.curvature import global_curvatures as global_curvatures
 from lipjax.certify.curvature import pair_curvature_bound as pair_curvature_bound
 from lipjax.certify.curvature import pair_curvatures as pair_curvatures
+from lipjax.certify.dense import Dense as Dense
+from lipjax.certify.dense import matrix_norm_bound as matrix_norm_bound
 from lipjax.certify.eigenvalues import (
     largest_eigenvalue_bound as largest_eigenvalue_bound,
 )

@@ -13,20 +13,22 @@ from scipy.sparse.linalg import ArpackError, eigsh
 
 from lipjax.certify.rounding import TINY, UNIT, gamma, up
 
-_FIRST_MARGIN = 1e-10
 
-
-def largest_eigenvalue_bound(matrix: np.ndarray, perturbation: float = 0.0) -> float:
+def largest_eigenvalue_bound(
+    matrix: np.ndarray, perturbation: float = 0.0, *, tolerance: float = 1e-10
+) -> float:
     """Proven upper bound on the largest eigenvalue of a symmetric matrix.
 
     Args:
       matrix: of shape [n, n], symmetric in every bit.
       perturbation: bound on the norm of what the matrix may be wrong by.
+      tolerance: what the bound may be too large by, relative: of 1e-10, a matrix whose
+        large eigenvalues lie close together takes many iterations.
 
     Returns:
       A float not below the largest eigenvalue of any symmetric matrix that lies within
       `perturbation` of the given one in the spectral norm; above the given one's by
-      about 1e-10 relative, and never negative.
+      about `tolerance` relative, and never negative.
 
     Raises:
       ValueError: if an entry is not finite.
@@ -43,21 +45,21 @@ def largest_eigenvalue_bound(matrix: np.ndarray, perturbation: float = 0.0) -> f
     matrix = np.asarray(matrix, np.float64)
     if not np.isfinite(matrix).all():
         raise ValueError("a matrix has an entry that is not finite")
-    estimate = max(_estimate(matrix), 0.0)
+    estimate = max(_estimate(matrix, tolerance / 10), 0.0)
     size = float(np.abs(matrix).max(initial=0)) * len(matrix)
-    margin = estimate * _FIRST_MARGIN + size * _FIRST_MARGIN**1.5 + perturbation + TINY
+    margin = estimate * tolerance + size * 1e-15 + perturbation + TINY
     while not is_above(estimate + margin, matrix, perturbation):
         margin *= 4
     return estimate + margin
 
 
-def _estimate(matrix: np.ndarray) -> float:
+def _estimate(matrix: np.ndarray, tolerance: float) -> float:
     """Of the largest eigenvalue; iterated where that is quicker."""
     n = len(matrix)
     if n > 100:
         try:
             start = np.cos(np.arange(n))
-            settings: Any = {"which": "LA", "v0": start, "tol": 1e-11}
+            settings: Any = {"which": "LA", "v0": start, "tol": tolerance}
             return float(eigsh(matrix, 1, **settings)[0][0])
         except ArpackError:
             pass

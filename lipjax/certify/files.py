@@ -30,6 +30,10 @@ def model_record(certifier: Certifier) -> bytes:
 
     Args:
       certifier: after all images, so that every curvature that they need is in it.
+
+    Raises:
+      ValueError: for a layer that the format does not have: `Dense`, of frozen
+        networks.
     """
     network, bound = certifier.network, certifier.bound
     arrays: dict[str, np.ndarray] = {"mean": network.mean, "std": network.std}
@@ -149,7 +153,9 @@ def _describe(layer: Layer) -> tuple[dict[str, Any], dict[str, Any]]:
     if isinstance(layer, ChannelPairs):
         angles = {f"angle{i}": angle for i, angle in enumerate(layer.angles)}
         return {"kind": layer.kind}, angles
-    return {"kind": "flatten"}, {}
+    if isinstance(layer, Flatten):
+        return {"kind": "flatten"}, {}
+    raise ValueError(f"model records have no layer of the kind {type(layer).__name__}")
 
 
 def _layer(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Layer:

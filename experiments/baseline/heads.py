@@ -88,8 +88,8 @@ class CurvatureHead(nn.Module):
         u, v, weight = self.get_buffer("_u"), self.get_buffer("_v"), self.linear1.weight
         with torch.autocast(weight.device.type, enabled=False):
             for _ in range(steps):
-                u.copy_(F.normalize(weight.T @ v, dim=0))
                 v.copy_(F.normalize(weight @ u, dim=0))
+                u.copy_(F.normalize(weight.T @ v, dim=0))
 
     def penalty(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean estimated curvature max(m, M) against the runner-up classes."""

@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from lipjax import exact_network
+from lipjax import Constants, FrozenNetwork, exact_network, freeze
 from lipjax.certify import Certifier
 
+from ..augment import to_pixels
 from ..configs import NETWORK, Config
 from ..data import Dataset
 from ..evaluation import Evaluator
@@ -19,6 +20,8 @@ from ..models import build
 from ..training import State, Trainer
 from . import arithmetic
 from .work import Work, few_images
+
+_BATCH = 250  # as `Evaluator`'s
 
 
 def train(config: Config, data: Dataset) -> Work:
@@ -56,6 +59,31 @@ def evaluate(config: Config, data: Dataset, images: int) -> Work:
 
     needed = arithmetic.of_evaluation(model, variables["params"])
     return Work(run, len(split), len(split) * needed)
+
+
+def evaluate_frozen(config: Config, data: Dataset, images: int) -> Work:
+    """The same by the frozen network, its weights' share of the work done once."""
+    model = build(config, data)
+    variables = jax.device_put(initial_state(config, data).variables)
+    begin = time.perf_counter()
+    frozen = jax.block_until_ready(freeze(model, variables))
+    once = time.perf_counter() - begin
+    constants = Constants(1 / min(model.std), frozen.pair_constants())
+    split = data.test.spread(images)
+    predict = jax.jit(functools.partial(_predict, data.levels))
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            for start in range(0, len(split), _BATCH):
+                batch = split.images[start : start + _BATCH]
+                jax.block_until_ready(predict(frozen, constants, batch))
+
+    needed = arithmetic.of_evaluation(model, variables["params"])
+    return Work(run, len(split), len(split) * needed, once_seconds=once)
+
+
+def _predict(levels: int, frozen: FrozenNetwork, constants: Constants, images):
+    return frozen.predict_with_radius(to_pixels(images, levels), constants)
 
 
 def certify(config: Config, data: Dataset, images: int) -> Work:

@@ -96,6 +96,8 @@ class Maker:
             Variant(label, "lipjax", self._ours(ours.evaluate, each, images))
             for label, each in ways
         ]
+        frozen = self._ours(ours.evaluate_frozen, config, images)
+        variants.append(Variant("lipjax, default, frozen", "lipjax", frozen))
         for each in (False, True)[: 1 + compiled]:
             prepare = self._theirs("evaluate", published, images, each)
             variants.append(Variant(_baseline(published, each), "baseline", prepare))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from lipjax.ops.contraction import PRECISION, contract
+from lipjax.ops.fusion import same
 from lipjax.ops.winograd import (
     convolve_tiles,
     from_tiles,
@@ -93,7 +94,7 @@ def pixel_order(x: jax.Array, kernel: jax.Array) -> PixelOrder:
     precise = kernel.dtype in (jnp.float32, jnp.float64)
     fits = k == 3 and precise and has_tiles(height, width)
     if not (fits and channels >= _TILE_CHANNELS):
-        return PixelOrder(enter, _lowered, lambda z: z)
+        return PixelOrder(enter, _lowered, same)
     return PixelOrder(
         lambda x: _on_cpu(_enter_tiles, enter(x)),
         lambda z, kernel: lax.platform_dependent(
@@ -104,7 +105,7 @@ def pixel_order(x: jax.Array, kernel: jax.Array) -> PixelOrder:
 
 
 def _on_cpu(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-    return lax.platform_dependent(x, cpu=function, default=lambda x: x)
+    return lax.platform_dependent(x, cpu=function, default=same)
 
 
 # Tiles are kept under the images' shape, so that all platforms agree on it.

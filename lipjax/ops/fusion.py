@@ -19,14 +19,21 @@ def computed_once(x: jax.Array) -> jax.Array:
       >>> computed_once(jnp.arange(3.0))
       Array([0., 1., 2.], dtype=float32)
     """
-    return lax.platform_dependent(x, cpu=_by_a_branch, default=lambda x: x)
+    if not isinstance(x, jax.core.Tracer):  # nothing to be compiled with it
+        return x
+    return lax.platform_dependent(x, cpu=_by_a_branch, default=same)
 
 
 def _by_a_branch(x: jax.Array) -> jax.Array:
     first = lax.stop_gradient(x).reshape(-1)[:1]
-    return lax.cond(
-        jnp.all(first == first),  # unless it is not a number
-        lambda x: x,
-        lambda x: x[jnp.arange(len(x))],
-        x,
-    )
+    is_number = jnp.all(first == first)
+    return lax.cond(is_number, same, _same_by_a_gather, x)
+
+
+def same(x: jax.Array) -> jax.Array:
+    """The array."""
+    return x
+
+
+def _same_by_a_gather(x: jax.Array) -> jax.Array:
+    return x[jnp.arange(len(x))]

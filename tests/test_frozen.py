@@ -55,8 +55,15 @@ def expected(kind):
 
 @pytest.mark.parametrize(
     ("kind", "entries"),
-    [(kind, ALL) for kind in KINDS]
-    + [("normalized", NONE), ("normalized", SOME), ("orthogonal", NONE)],
+    [("normalized", SOME), ("orthogonal", ALL), ("curvature", NONE)]
+    + [
+        pytest.param(*case, marks=pytest.mark.long)
+        for case in [
+            *((kind, ALL) for kind in KINDS if kind != "orthogonal"),
+            ("normalized", NONE),
+            ("orthogonal", NONE),
+        ]
+    ],
 )
 def test_features_and_logits_in_double_precision(kind, entries):
     model, variables, x, features, logits = expected(kind)
@@ -72,10 +79,10 @@ def test_features_and_logits_in_double_precision(kind, entries):
 @pytest.mark.parametrize(
     ("kind", "entries"),
     [
-        ("normalized", NONE),
         ("normalized", ALL),
-        ("orthogonal", ALL),
-        ("curvature", ALL),
+        pytest.param("normalized", NONE, marks=pytest.mark.long),
+        pytest.param("orthogonal", ALL, marks=pytest.mark.long),
+        pytest.param("curvature", ALL, marks=pytest.mark.long),
     ],
 )
 def test_single_precision(kind, entries):
@@ -138,7 +145,11 @@ def test_where_a_matrix_pays(side, channels, degree, due):
 
 @pytest.mark.parametrize(
     ("kind", "entries"),
-    [("normalized", NONE), ("normalized", ALL), ("projection", SOME)],
+    [
+        ("projection", SOME),
+        pytest.param("normalized", NONE, marks=pytest.mark.long),
+        pytest.param("normalized", ALL, marks=pytest.mark.long),
+    ],
 )
 def test_the_constant_is_proven_and_tight(kind, entries):
     """Of the frozen float32 numbers: above all Jacobians, and hardly above 1 / std."""

@@ -187,6 +187,7 @@ def finished(tmp_path_factory):
     return out
 
 
+@pytest.mark.long
 def test_the_results_are_what_their_names_say(finished):
     results = json.loads((finished / "results.json").read_text())
     machine = results["machine"]
@@ -208,6 +209,7 @@ def test_the_results_are_what_their_names_say(finished):
     assert step["epoch_seconds"] == 50_000 // 32 * step["seconds"]
 
 
+@pytest.mark.long
 def test_ratios_are_ratios_of_medians(finished):
     found = json.loads((finished / "results.json").read_text())["rows"]
     for job, implementations in (("train", 3), ("evaluate", 4)):
@@ -221,6 +223,7 @@ def test_ratios_are_ratios_of_medians(finished):
     )
 
 
+@pytest.mark.long
 def test_people_get_tables_and_a_picture(finished):
     text = (finished / "tables.md").read_text()
     assert text.startswith("    python -m experiments.benchmark --suite=quick")

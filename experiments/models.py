@@ -83,13 +83,13 @@ def _polynomial(flag: str, text: str) -> Coefficients:
     try:
         if family == "taylor" and len(numbers) == 1:
             return taylor(int(numbers[0]))
-        if family == "chebyshev" and len(numbers) == 2:
-            return chebyshev(int(numbers[0]), float(numbers[1]))
+        if family == "chebyshev" and len(numbers) in (2, 3):
+            return chebyshev(int(numbers[0]), *map(float, numbers[1:]))
     except ValueError as error:
         raise UserError(f"--{flag}={text}: {error}") from error
     raise UserError(
-        f"--{flag}={text}: give taylor:DEGREE or chebyshev:DEGREE:BOUND, "
-        "as in chebyshev:6:2.2"
+        f"--{flag}={text}: give taylor:DEGREE or "
+        "chebyshev:DEGREE:BOUND[:ANGLE], as in chebyshev:6:2.2"
     )
 
 

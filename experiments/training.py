@@ -130,13 +130,25 @@ class Trainer:
         return {name: outputs[name]["__call__"][0].shape[1:] for name in names}
 
     def _run(self, state: State, totals: Totals, images, labels, count):
-        def body(_, carry: tuple[State, Totals]) -> tuple[State, Totals]:
-            return self._step(carry[0], carry[1], images, labels)
+        def body(_, carry):
+            state, totals, order = carry
+            first = state.step % self.steps_per_epoch == 0
+            order = lax.cond(first, self._order, lambda _: order, state.step)
+            return *self._step(state, totals, order, images, labels), order
 
-        return lax.fori_loop(0, count, body, (state, totals))
+        carry = (state, totals, self._order(state.step))
+        return lax.fori_loop(0, count, body, carry)[:2]
 
-    def _step(self, state: State, totals: Totals, images, labels):
-        x, y = self._batch(state.step, images, labels)
+    def _order(self, step: jax.Array) -> jax.Array:
+        """The order of the training images in the epoch of a step."""
+        key = jax.random.fold_in(self._key(), step // self.steps_per_epoch)
+        return jax.random.permutation(key, len(self.data.train))
+
+    def _key(self) -> jax.Array:
+        return jax.random.key(self.config.seed + 1)
+
+    def _step(self, state: State, totals: Totals, order, images, labels):
+        x, y = self._batch(state.step, order, images, labels)
         state = self._refreshed(state)
         gradient = jax.value_and_grad(self._loss, has_aux=True)
         (loss, (correct, spectral)), grads = gradient(
@@ -153,17 +165,15 @@ class Trainer:
         )
         return State(state.step + 1, params, spectral, opt_state), totals
 
-    def _batch(self, step, images, labels):
+    def _batch(self, step, order, images, labels):
         """The augmented images of a step, shared out over the devices."""
-        epoch, position = jnp.divmod(step, self.steps_per_epoch)
-        key = jax.random.key(self.config.seed + 1)
-        order = jax.random.permutation(jax.random.fold_in(key, epoch), len(labels))
         size = self.config.batch_size
+        position = step % self.steps_per_epoch
         chosen = lax.dynamic_slice(order, (position * size,), (size,))
         chosen = lax.with_sharding_constraint(chosen, self._shared_out)
         x = to_pixels(images[chosen], self.data.levels)
         if self.config.augment:
-            crop, flip = jax.random.split(jax.random.fold_in(key, step))
+            crop, flip = jax.random.split(jax.random.fold_in(self._key(), step))
             x = random_crop(crop, x, self.data.crop_padding)
             x = random_flip(flip, x) if self.data.flip else x
         return x, labels[chosen]

@@ -34,7 +34,7 @@ class Config:
     head: str = _of("head", "normalized", ("orthogonal", "normalized", "curvature"))
     hidden: int = _of("hidden units of the curvature head", 4096)
     polynomial: str = _of(
-        "series in training: taylor:DEGREE or chebyshev:DEGREE:BOUND", "chebyshev:6:2.2"
+        "series in training: taylor:DEGREE or chebyshev:DEGREE:BOUND[:ANGLE]", "chebyshev:6:2.2"
     )
     eval_polynomial: str = _of("series in evaluation", "chebyshev:8:2.2")
     gradient: str = _of(

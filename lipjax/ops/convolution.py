@@ -11,17 +11,18 @@ import jax.numpy as jnp
 from jax import lax
 
 from lipjax.ops.contraction import PRECISION, contract
-from lipjax.ops.fusion import same
+from lipjax.ops.fusion import computed_once, same
 from lipjax.ops.winograd import (
+    convolve_single_tiles,
     convolve_tiles,
     from_tiles,
     has_tiles,
     tiles_shape,
     to_tiles,
+    winograd_convolution,
 )
 
 _TILE_CHANNELS = 32  # from which fewer products outweigh the sums around them
-_BLOCK = 256  # side of the blocks in which large kernels are transposed
 
 
 def same_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -53,20 +54,40 @@ def same_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
              [6., 9., 6.],
              [4., 6., 4.]], dtype=float32)
     """
-    order = pixel_order(x, kernel)
-    y = order.leave(order.convolve(order.enter(x), kernel))
+    _check(x, kernel)
+    flat = x.reshape(-1, *x.shape[-3:])
+    if _has_products_in_tiles(flat, kernel):
+        y = lax.platform_dependent(
+            flat, kernel, cpu=winograd_convolution, default=platform_convolution
+        )
+    else:
+        y = _lowered(flat, kernel)
     return y.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
+def _check(x: jax.Array, kernel: jax.Array) -> None:
+    k = kernel.shape[0]
+    if kernel.ndim != 4 or k != kernel.shape[1] or k % 2 == 0:
+        raise ValueError(f"kernel must be [k, k, in, out] with k odd: {kernel.shape}")
+    if x.ndim < 3 or x.shape[-1] != kernel.shape[2]:
+        raise ValueError(f"kernel {kernel.shape} does not fit input {x.shape}")
+
+
+def _has_products_in_tiles(x: jax.Array, kernel: jax.Array) -> bool:
+    fits = len(kernel) == 3 and has_tiles(*x.shape[1:3])
+    precise = kernel.dtype in (jnp.float32, jnp.float64)
+    return fits and precise and x.shape[-1] >= _TILE_CHANNELS
+
+
 class PixelOrder(NamedTuple):
-    """An order of the pixels in which convolutions follow each other.
+    """An order of an image's numbers in which skew convolutions follow each other.
 
     Sums of images may be taken in it. On most platforms and for most shapes it is the
     usual one.
 
     Attributes:
-      enter: images [..., h, w, c] to [n, h, w, c], whose pixels are in this order.
-      convolve: (those, kernel) to the convolved ones.
+      enter: images [..., h, w, c] to [n, h, w, c], whose numbers are in this order.
+      convolve: (those, skew kernel) to the convolved ones.
       leave: back to images [n, h, w, c].
     """
 
@@ -76,31 +97,26 @@ class PixelOrder(NamedTuple):
 
 
 def pixel_order(x: jax.Array, kernel: jax.Array) -> PixelOrder:
-    """The order in which such images are best convolved by such kernels.
+    """The order in which such images are best convolved by such skew kernels.
 
     Raises:
       ValueError: as `same_convolution`.
     """
-    k = kernel.shape[0]
-    if kernel.ndim != 4 or k != kernel.shape[1] or k % 2 == 0:
-        raise ValueError(f"kernel must be [k, k, in, out] with k odd: {kernel.shape}")
-    if x.ndim < 3 or x.shape[-1] != kernel.shape[2]:
-        raise ValueError(f"kernel {kernel.shape} does not fit input {x.shape}")
-    height, width, channels = x.shape[-3:]
+    _check(x, kernel)
+    shape = x.shape[-3:]
 
     def enter(x: jax.Array) -> jax.Array:
-        return x.reshape(-1, height, width, channels)
+        return x.reshape(-1, *shape)
 
-    precise = kernel.dtype in (jnp.float32, jnp.float64)
-    fits = k == 3 and precise and has_tiles(height, width)
-    if not (fits and channels >= _TILE_CHANNELS):
+    if not _has_products_in_tiles(enter(x), kernel):
         return PixelOrder(enter, _lowered, same)
+    order = _SINGLE_TILES if shape[0] == shape[1] <= 4 else _TILES
     return PixelOrder(
-        lambda x: _on_cpu(_enter_tiles, enter(x)),
+        lambda x: _on_cpu(order.enter, enter(x)),
         lambda z, kernel: lax.platform_dependent(
-            z, kernel, cpu=_convolve_tiles, default=platform_convolution
+            z, kernel, cpu=order.convolve, default=platform_convolution
         ),
-        lambda z: _on_cpu(_leave_tiles, z),
+        lambda z: _on_cpu(order.leave, z),
     )
 
 
@@ -109,17 +125,34 @@ def _on_cpu(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Arr
 
 
 # Tiles are kept under the images' shape, so that all platforms agree on it.
-def _enter_tiles(x: jax.Array) -> jax.Array:
-    return to_tiles(x).reshape(x.shape)
+def _in_tiles(z: jax.Array, kernel: jax.Array) -> jax.Array:
+    return convolve_tiles(z.reshape(tiles_shape(z.shape)), kernel).reshape(z.shape)
 
 
-def _leave_tiles(z: jax.Array) -> jax.Array:
-    return from_tiles(z.reshape(tiles_shape(z.shape))).reshape(z.shape)
+_TILES = PixelOrder(
+    lambda x: to_tiles(x).reshape(x.shape),
+    _in_tiles,
+    lambda z: from_tiles(z.reshape(tiles_shape(z.shape))).reshape(z.shape),
+)
 
 
-def _convolve_tiles(z: jax.Array, kernel: jax.Array) -> jax.Array:
-    y = convolve_tiles(z.reshape(tiles_shape(z.shape)), kernel)
-    return y.reshape(*z.shape[:-1], kernel.shape[-1])
+# One tile each: [h, w, c, n], under the shape [n, h, w, c], too.
+def _in_single_tiles(z: jax.Array, kernel: jax.Array) -> jax.Array:
+    n, height, width, channels = z.shape
+    tiles = z.reshape(height, width, channels, n)
+    return convolve_single_tiles(tiles, kernel).reshape(z.shape)
+
+
+def _leave_single_tiles(z: jax.Array) -> jax.Array:
+    n, height, width, channels = z.shape
+    return z.reshape(height, width, channels, n).transpose(3, 0, 1, 2)
+
+
+_SINGLE_TILES = PixelOrder(
+    lambda x: x.transpose(1, 2, 3, 0).reshape(x.shape),
+    _in_single_tiles,
+    _leave_single_tiles,
+)
 
 
 def _lowered(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -219,15 +252,6 @@ def transpose_kernel(kernel: jax.Array) -> jax.Array:
     return jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
 
 
-def _blocks(matrices: jax.Array) -> list[list[jax.Array]]:
-    """Rows of square blocks of matrices [k, k, c, c]; one if c is small or odd."""
-    count = max(1, matrices.shape[2] // _BLOCK)
-    if matrices.shape[2] % count:
-        return [[matrices]]
-    rows = jnp.split(matrices, count, axis=2)
-    return [jnp.split(row, count, axis=3) for row in rows]
-
-
 def skew_kernel(kernel: jax.Array) -> jax.Array:
     r"""Kernel whose stride-1 convolution with zero padding has a skew Jacobian.
 
@@ -256,17 +280,6 @@ def skew_kernel(kernel: jax.Array) -> jax.Array:
         raise ValueError(
             f"a skew kernel needs as many channels in as out: {kernel.shape}"
         )
-    # Block by block: a plain transposition of 1024 x 1024 numbers misses the cache at
-    # every one of them. And what is concatenated is computed once, whoever uses it.
-    blocks = _blocks(kernel)
-    rows = [
-        jnp.concatenate(
-            [
-                (a - transpose_kernel(b[i])) / 2
-                for a, b in zip(row, blocks, strict=True)
-            ],
-            axis=3,
-        )
-        for i, row in enumerate(blocks)
-    ]
-    return jnp.concatenate(rows, axis=2)
+    # A transposition that is fused with nothing runs at the speed of the memory.
+    swapped = computed_once(computed_once(kernel).swapaxes(2, 3))
+    return (kernel - jnp.flip(swapped, (0, 1))) / 2

@@ -43,22 +43,24 @@ def taylor(degree: int) -> Coefficients:
 
 
 @functools.cache
-def chebyshev(degree: int, bound: float) -> Coefficients:
-    r"""Non-expansive polynomial closest to exp on i [-bound, bound] (to 5%).
+def chebyshev(degree: int, bound: float, angle: float = 1.0) -> Coefficients:
+    r"""Non-expansive polynomial closest to exp(a .) on i [-bound, bound] (to 5%).
 
     The Chebyshev expansion, truncated and divided by its gain:
 
-    .. math:: e^{i B t} = J_0(B) + 2 \sum_{k \ge 1} i^k J_k(B) T_k(t)
+    .. math:: e^{i a B t} = J_0(a B) + 2 \sum_{k \ge 1} i^k J_k(a B) T_k(t)
 
     Args:
       degree: d >= 1.
       bound: B > 0, the norm up to which the polynomial does not expand.
+      angle: a > 0; below 1, layers turn by smaller angles, for which a smaller degree
+        is as accurate.
 
     Returns:
       The d + 1 coefficients, `polynomial_gain(..., bound) <= 1` in exact arithmetic.
 
     Raises:
-      ValueError: if degree < 1 or bound is not positive and finite.
+      ValueError: if degree < 1 or bound or angle is not positive and finite.
 
     Example:
       >>> p = chebyshev(6, 2.2)
@@ -66,8 +68,9 @@ def chebyshev(degree: int, bound: float) -> Coefficients:
       (True, 0.0013)
     """
     _check_degree(degree)
-    _check_bound(bound)
-    weights = special.jv(np.arange(degree + 1), bound) * np.where(
+    _check_positive("bound", bound)
+    _check_positive("angle", angle)
+    weights = special.jv(np.arange(degree + 1), angle * bound) * np.where(
         np.arange(degree + 1) == 0, 1, 2
     )
     signs = np.array([1j**k for k in range(degree + 1)])
@@ -137,9 +140,9 @@ def _check_degree(degree: int) -> None:
         raise ValueError(f"the degree must be at least 1: {degree}")
 
 
-def _check_bound(bound: float) -> None:
-    if not (math.isfinite(bound) and bound > 0):
-        raise ValueError(f"the bound must be positive and finite: {bound}")
+def _check_positive(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"the {name} must be positive and finite: {value}")
 
 
 def _square(bound: float) -> Fraction:

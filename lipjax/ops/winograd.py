@@ -156,15 +156,52 @@ def convolve_tiles(tiles: jax.Array, kernel: jax.Array) -> jax.Array:
        [6. 9. 9. 6.]
        [4. 6. 6. 4.]]
     """
-    scheme = PAIR if len(tiles) == 2 else FOUR
+    scheme = _scheme(len(tiles))
     products = lax.dot_general(
         _transformed_inputs(scheme, tiles),
-        _transformed_kernel(scheme, kernel),
+        _transformed_kernel(scheme.kernel, kernel),
         (((2,), (1,)), ((0,), (0,))),
         precision=PRECISION,
     )
     both = _along_both_axes(scheme.outputs, products.reshape(len(products), -1))
     return both.reshape(*tiles.shape[:-1], kernel.shape[-1])
+
+
+def winograd_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The convolution by tiles of images [n, h, w, c] with `has_tiles`."""
+    return from_tiles(convolve_tiles(to_tiles(x), kernel))
+
+
+def convolve_single_tiles(tiles: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The convolution by a skew kernel of images that are one tile each.
+
+    Kernels are large where images are small, and products with them are quicker from
+    the left, if the kernel's rows are in order. They are for a skew kernel: its
+    convolution is minus the transposed one.
+
+    Args:
+      tiles: of shape [m, m, c, n], m = 2 or 4.
+      kernel: skew, of shape [3, 3, c, c].
+
+    Returns:
+      Array shaped like `tiles`.
+    """
+    scheme = _scheme(len(tiles))
+    inner = scheme.inputs[:, 1:-1]  # around the tile are zeros
+    inputs = _along_both_axes(inner, tiles.reshape(len(tiles) ** 2, -1))
+    adjoint = _transformed_kernel(scheme.kernel[:, ::-1], kernel)
+    products = lax.dot_general(
+        adjoint,
+        inputs.reshape(len(adjoint), *tiles.shape[2:]),
+        (((2,), (1,)), ((0,), (0,))),
+        precision=PRECISION,
+    )
+    both = _along_both_axes(scheme.outputs, products.reshape(len(products), -1))
+    return -both.reshape(tiles.shape)
+
+
+def _scheme(m: int) -> Filter:
+    return PAIR if m == 2 else FOUR
 
 
 def _along_both_axes(matrix: np.ndarray, planes: jax.Array) -> jax.Array:
@@ -173,18 +210,15 @@ def _along_both_axes(matrix: np.ndarray, planes: jax.Array) -> jax.Array:
     return contract("qp,pk->qk", both, planes)
 
 
-def _transformed_kernel(scheme: Filter, kernel: jax.Array) -> jax.Array:
+def _transformed_kernel(matrix: np.ndarray, kernel: jax.Array) -> jax.Array:
     """(G k) along both axes: [3, 3, i, o] -> [n^2, i, o]."""
-    flat = _along_both_axes(scheme.kernel, kernel.reshape(9, -1))
+    flat = _along_both_axes(matrix, kernel.reshape(9, -1))
     return flat.reshape(len(flat), *kernel.shape[2:])
 
 
 def _transformed_inputs(scheme: Filter, tiles: jax.Array) -> jax.Array:
     """(B x) along both axes: [m, m, n, h / m, w / m, c] -> [n^2, tiles, c]."""
     m, channels = len(tiles), tiles.shape[-1]
-    if tiles.shape[3:5] == (1, 1):  # one tile, whose neighbours are zero
-        flat = _along_both_axes(scheme.inputs[:, 1:-1], tiles.reshape(m * m, -1))
-        return flat.reshape(len(flat), -1, channels)
     rows = [_moved(tiles[-1], 2, 1), *tiles, _moved(tiles[0], 2, -1)]
     summed = _combined(scheme.inputs, rows, axis=0)
     columns = [summed[:, j] for j in range(m)]

@@ -76,7 +76,7 @@ class Request:
     data: str | None = _of("data set of the new run: cifar10, cifar100 or folder:PATH")
     data_dir: str | None = _of("where prepared data sets are kept")
     polynomial: str | None = _of(
-        "series in training: taylor:DEGREE or chebyshev:DEGREE:BOUND"
+        "series in training: taylor:DEGREE or chebyshev:DEGREE:BOUND[:ANGLE]"
     )
     eval_polynomial: str | None = _of("series in evaluation")
     gradient: str | None = _of("rule for kernel gradients", "exact", "fast", "low_rank")

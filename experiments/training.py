@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
@@ -18,6 +17,7 @@ from .configs import Config
 from .data import Dataset
 from .errors import UserError
 from .models import build, check_fits, in_dtype
+from .optimizer import optimizer
 
 REFRESH_STEPS = 50
 _COMPILE_FAST = {"xla_backend_optimization_level": 0}  # for what runs once
@@ -239,25 +239,3 @@ def _check_batch(config: Config, images: int) -> None:
 def _mesh() -> jax.sharding.Mesh:
     """All devices in a row, which share each batch."""
     return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
-
-
-def optimizer(config: Config, steps: int) -> optax.GradientTransformation:
-    """SGD with momentum and decay of the kernels, for a run of `steps` steps.
-
-    The learning rate falls to a tenth at one half and again at three quarters.
-    """
-    rate = optax.piecewise_constant_schedule(
-        config.learning_rate, {steps // 2: 0.1, steps * 3 // 4: 0.1}
-    )
-    clip = optax.clip_by_global_norm(config.clip_norm)
-    return optax.chain(
-        clip if config.clip_norm else optax.identity(),
-        optax.add_decayed_weights(config.weight_decay, mask=decayed),
-        optax.sgd(rate, momentum=config.momentum),
-    )
-
-
-def decayed(params: Any) -> Any:
-    """Mask of the kernels that decay: those of convolutions and of linear heads."""
-    flat = flatten_dict(params)
-    return unflatten_dict({path: path[-1] == "kernel" for path in flat})

@@ -17,7 +17,7 @@ from lipjax.ops.convolution import (
     platform_convolution,
     product_of_taps,
 )
-from lipjax.ops.winograd import convolve_tiles, from_tiles, has_tiles, to_tiles
+from lipjax.ops.winograd import has_tiles, winograd_convolution
 
 from . import arithmetic
 from .work import Work
@@ -25,11 +25,6 @@ from .work import Work
 Convolution = Callable[[jax.Array, jax.Array], jax.Array]
 Shape = tuple[int, int, int]
 """Images, side, channels."""
-
-
-def winograd_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """By tiles, into which the images are cut and out of which they are put again."""
-    return from_tiles(convolve_tiles(to_tiles(x), kernel))
 
 
 LOWERINGS: dict[str, Convolution] = {

@@ -34,11 +34,12 @@ class Config:
     head: str = _of("head", "normalized", ("orthogonal", "normalized", "curvature"))
     hidden: int = _of("hidden units of the curvature head", 4096)
     polynomial: str = _of(
-        "series in training: taylor:DEGREE or chebyshev:DEGREE:BOUND[:ANGLE]", "chebyshev:6:2.2"
+        "series in training: taylor:DEGREE or chebyshev:DEGREE:BOUND[:ANGLE]",
+        "chebyshev:4:2.0",
     )
     eval_polynomial: str = _of("series in evaluation", "chebyshev:8:2.2")
     gradient: str = _of(
-        "rule for kernel gradients", "low_rank", ("exact", "fast", "low_rank")
+        "rule for kernel gradients", "fast", ("exact", "fast", "low_rank")
     )
     dtype: str = _of("of the training computation", "float32", ("float32", "bfloat16"))
     epochs: int = _of("passes over the training images", 200)

@@ -9,7 +9,7 @@ numbers x and n = m + 2 products,
 along one axis, and the same along both: 36 products for 4x4 outputs instead of 144.
 Images of 2x2 pixels, with zeros around, need 9 instead of 16.
 
-In float32 the rounding errors are about five times those of the plain convolution, so
+In float32 the rounding errors are about three times those of the plain convolution, so
 certificates are not computed this way (`lipjax.certify` multiplies plainly).
 
 References: Winograd, Arithmetic complexity of computations, 1980; Lavin & Gray, CVPR

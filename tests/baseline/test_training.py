@@ -15,7 +15,8 @@ from experiments.baseline.training import clip_gradients
 from experiments.configs import Config
 from experiments.data import Dataset, Split
 from experiments.evaluation import STANDARD_RADII
-from experiments.training import Trainer, optimizer
+from experiments.optimizer import optimizer
+from experiments.training import Trainer
 from helpers.networks import small_model
 from lipjax import Series, certify, ops, predict_with_radius
 from lipjax.ops import CurvatureWeights

@@ -14,9 +14,10 @@ from experiments.data import load
 from experiments.errors import UserError
 from experiments.evaluation import Evaluator, summarize
 from experiments.models import build, from_json, series, to_json
+from experiments.optimizer import decayed, optimizer
 from experiments.report import draw_radii, duration
 from experiments.runs import Run
-from experiments.training import Trainer, decayed, optimizer
+from experiments.training import Trainer
 from lipjax.ops import chebyshev, taylor
 
 TINY = dataclasses.replace(PRESETS["digits"](), width=2, batch_size=300, epochs=2)
@@ -49,6 +50,31 @@ def test_calls_of_any_length_give_the_same_bits(trainer, straight):
     state, totals = _epochs(trainer, trainer.init(), 2, 1)
     chex.assert_trees_all_equal(state, straight[0])
     assert int(totals.images) == int(straight[1].images) == 2 * 4 * 300
+
+
+def test_a_run_is_traced_once(digits, trainer):
+    """Whatever the step, the length of a call, or where the state comes from."""
+    counted = Trainer(TINY, digits)
+    traced_once = chex.assert_max_traces(counted._run, n=1)
+    counted._jitted = jax.jit(traced_once, donate_argnums=(0, 1))
+    state, totals = counted.init(), counted.zero_totals()
+    counted.compiled()
+    for count in (1, 2, 5):
+        state, totals = counted.steps(state, totals, count)
+    stored = counted.place(jax.tree.map(np.asarray, state))
+    state, _ = counted.steps(stored, counted.zero_totals(), 1)
+    assert int(state.step) == 9
+
+
+def test_an_evaluation_is_traced_once(digits, trainer):
+    evaluator = Evaluator(trainer.model, digits.levels, batch_size=50)
+    predict = evaluator._predict.__wrapped__
+    traced_once = chex.assert_max_traces(lambda *inputs: predict(*inputs), n=1)
+    evaluator._predict = jax.jit(traced_once)
+    for split in (digits.test, digits.validation):
+        variables = trainer.init().variables
+        constants = evaluator.estimate_constants(variables)
+        assert len(evaluator.radii(variables, split, constants)[0]) == len(split)
 
 
 def test_a_resumed_run_continues_bit_for_bit(trainer, straight, tmp_path):
@@ -225,6 +251,8 @@ def test_polynomials_by_name():
     )
     assert made.coefficients == taylor(5)
     assert made.eval_coefficients == chebyshev(8, 2.0)
+    turned = series(dataclasses.replace(TINY, polynomial="chebyshev:3:2:0.5"))
+    assert turned.coefficients == chebyshev(3, 2.0, 0.5)
 
 
 @pytest.mark.parametrize("field", ["epochs", "batch_size", "learning_rate", "width"])

@@ -114,6 +114,19 @@ def test_chebyshev_does_not_expand(degree, bound):
     assert polynomial_gain(p, bound) >= 1 - 8 * EPS
 
 
+@pytest.mark.parametrize(("bound", "angle"), [(2.0, 0.5), (1.5, 1.4)])
+def test_chebyshev_of_another_angle(bound, angle):
+    """p(theta) is near exp(i a theta), as near as the polynomial of range a B."""
+    p = chebyshev(6, bound, angle)
+    theta = np.linspace(0, bound, 50)
+    error = np.abs(np.polyval(p[::-1], 1j * theta) - np.exp(1j * angle * theta))
+    same = chebyshev(6, bound * angle)
+    known = np.polyval(same[::-1], 1j * angle * theta) - np.exp(1j * angle * theta)
+    assert error.max() < 3e-3
+    np.testing.assert_allclose(error, np.abs(known), rtol=0, atol=10 * EPS)
+    assert 1 - 8 * EPS <= polynomial_gain(p, bound) <= 1
+
+
 def test_chebyshev_against_taylor():
     """Closer to orthogonal in the worst case than Taylor of the same degree."""
     for degree, bound in [(4, 1.0), (6, 2.0), (8, 2.2)]:
@@ -182,5 +195,7 @@ def test_bad_arguments():
             make(0)
     with pytest.raises(ValueError, match="bound"):
         chebyshev(3, 0.0)
+    with pytest.raises(ValueError, match="angle"):
+        chebyshev(3, 1.0, -0.5)
     with pytest.raises(ValueError, match="finite"):
         polynomial_gain((1.0, math.nan), 1.0)

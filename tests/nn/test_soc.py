@@ -221,7 +221,7 @@ def test_a_mutable_call_takes_one_step_first(layer, variables, image, train):
 
 
 def test_training_and_evaluation_use_their_own_polynomial(variables, image):
-    series = Series(coefficients=(0.0, 1.0), eval_coefficients=(1.0, 0.0))
+    series = Series((0.0, 1.0), (1.0, 0.0), gradient="exact")
     layer = conv(4, series=series)
     bias = variables["params"]["bias"]
     apply = jax.jit(layer.apply, static_argnames="train")

@@ -23,6 +23,7 @@ from lipjax.ops.winograd import (
 )
 
 _TILE_CHANNELS = 32  # from which fewer products outweigh the sums around them
+_LARGE = 512  # channels above which a kernel's matrices are transposed alone
 
 
 def same_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -280,8 +281,9 @@ def skew_kernel(kernel: jax.Array) -> jax.Array:
         raise ValueError(
             f"a skew kernel needs as many channels in as out: {kernel.shape}"
         )
-    # As one axis of taps, which is split evenly over the cores, and transposed alone:
-    # a transposition that is fused with nothing runs at the speed of the memory.
+    # One axis of taps is split evenly over the cores. A large transposition that is
+    # fused with what uses it misses the cache at every number, alone at fewer.
     taps = kernel.reshape(-1, *kernel.shape[2:])
-    swapped = computed_once(computed_once(taps).swapaxes(1, 2))
+    alone = computed_once if kernel.shape[2] > _LARGE else same
+    swapped = alone(alone(taps).swapaxes(1, 2))
     return ((taps - jnp.flip(swapped, 0)) / 2).reshape(kernel.shape)

@@ -14,6 +14,7 @@ from lipjax.ops import Coefficients
 SHAPES = ((16, 16), (8, 32), (4, 64))
 POLYNOMIALS: dict[str, Coefficients] = {
     "Taylor 5": ops.taylor(5),
+    "Chebyshev 4, 2.0": ops.chebyshev(4, 2.0),
     "Chebyshev 6, 2.2": ops.chebyshev(6, 2.2),
 }
 RULES: dict[str, dict[str, Any]] = {

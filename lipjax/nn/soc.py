@@ -33,9 +33,9 @@ class Series:
         most 1 for every ||J|| <= 3.2, and loses 2.2e-5 of a norm up to 2.2.
       gradient: rule for the kernel's gradient, see `lipjax.ops.skew_exponential`.
       bound: norm of J at which the "low_rank" rule is tuned. Most eigenvalues lie well
-        below the norm: at ||J|| = 1.7 to 1.9, where sigma puts it, 1.2 leaves an error
-        of 1e-3 to 3e-3 of the kernel's gradient ("fast": 5e-2 to 6e-2), 2.2 three to
-        five times as much.
+        below the norm: at ||J|| = 1.5 to 1.9, where sigma puts it, 1.2 leaves an error
+        of 1e-3 to 4e-3 of the kernel's gradient for degrees 5 and 6, of 6e-3 to 1.1e-2
+        for degree 4 ("fast": 5e-2 to 7e-2), 2.2 more.
 
     Example, the published setting:
       >>> published = Series(ops.taylor(5), ops.taylor(14), gradient="fast")

@@ -49,13 +49,13 @@ def skew_exponential(
       ||J||, 1.2e-2 at 2 with `bound` = 2 and 7e-3 with `bound` = 1.2 (most eigenvalues
       lie well below the norm). Reverse only.
 
-    The input's gradient, p(-J) g, is exact under every rule provided that the kernel
-    is skew.
+    The input's gradient, p(-J) g, is exact under every rule.
 
     Args:
       x: input of shape [..., height, width, channels].
-      kernel: skew kernel of shape [k, k, channels, channels], k odd: see `skew_kernel`.
-        For a kernel that is not skew only "exact" gives a gradient.
+      kernel: of shape [k, k, channels, channels], k odd, and skew, see `skew_kernel`:
+        lowerings use that it is. Its gradient may differ between platforms in the part
+        that is not skew, which a skew kernel's parameters do not see.
       coefficients: a_0 ... a_d, d >= 1: see `taylor`, `chebyshev`.
       scale: divides the kernel. Given apart it costs less: large kernels belong to
         small images, and it is these that are divided.

@@ -35,7 +35,7 @@ def test_exact_network_is_the_model(kind):
     network = exact_network(model, variables)
     x = images(5)
     double, variables = in_double(model, variables)
-    expected = double.apply(variables, x)
+    expected = jax.jit(double.apply)(variables, x)
     np.testing.assert_allclose(jax.jit(network.logits)(x), expected, atol=1e-12)
 
 
@@ -47,8 +47,8 @@ def test_orthogonal_head_on_several_pixels():
     network = exact_network(model, variables)
     double, variables = in_double(model, variables)
     x = images(3)
-    expected = double.apply(variables, x)
-    np.testing.assert_allclose(network.logits(x), expected, atol=1e-12)
+    expected = jax.jit(double.apply)(variables, x)
+    np.testing.assert_allclose(jax.jit(network.logits)(x), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -55,7 +55,7 @@ def test_linear_classifier(name):
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-@pytest.mark.parametrize("box", [True, False])
+@pytest.mark.parametrize("box", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_points_stay_in_ball_and_box(name, box):
     model, variables = small_model(width=2)
     variables = jax.tree.map(lambda v: v.astype(jnp.float32), variables)

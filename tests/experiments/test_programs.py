@@ -172,7 +172,9 @@ def test_nothing_certified_is_nothing_to_attack(finished, tmp_path):
 LONGER = ("--epochs=60", "--batch_size=8", "--width=2", "--depth=2", "--validation=4")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
+)
 def test_a_run_that_is_cut_resumes_bit_for_bit(pictures, tmp_path, number):
     """Killed outright, or by Ctrl-C, it ends as if nothing had happened."""
     flags = (f"--data=folder:{pictures}", *LONGER)

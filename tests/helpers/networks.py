@@ -3,8 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from lipjax import LipConvNet, exact_network
+
+LONG = pytest.mark.long
 
 KINDS = {
     "normalized": {},
@@ -12,6 +15,12 @@ KINDS = {
     "curvature": {"head": "curvature", "hidden": 16, "activation": "householder2"},
     "projection": {"pooling": "projection", "activation": "householder2"},
 }
+
+TWO_KINDS = [
+    pytest.param(kind, marks=() if kind in ("normalized", "curvature") else LONG)
+    for kind in KINDS
+]
+"""Both sorts of head; the other kinds in `make test-all`."""
 
 
 def small_model(kind="normalized", seed=0, **settings):

@@ -61,7 +61,7 @@ def test_is_the_convolution(sides):
     )
 
 
-@pytest.mark.parametrize("sides", SIDES[:3])
+@pytest.mark.parametrize("sides", [(2, 2), (8, 4)])
 def test_derivatives(sides):
     x, kernel = normal(0, 2, *sides, 2), normal(1, 3, 3, 2, 3)
     check_grads(

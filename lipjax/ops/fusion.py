@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import Tracer
 
 
 def computed_once(x: jax.Array) -> jax.Array:
@@ -19,7 +20,7 @@ def computed_once(x: jax.Array) -> jax.Array:
       >>> computed_once(jnp.arange(3.0))
       Array([0., 1., 2.], dtype=float32)
     """
-    if not isinstance(x, jax.core.Tracer):  # nothing to be compiled with it
+    if not isinstance(x, Tracer):  # nothing to be compiled with it
         return x
     return lax.platform_dependent(x, cpu=_by_a_branch, default=same)
 

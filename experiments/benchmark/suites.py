@@ -198,7 +198,7 @@ def quick() -> Suite:
 
 
 def lowered() -> Suite:
-    """Four minutes: lowerings of single convolutions and weight gradients."""
+    """Six minutes: lowerings of single convolutions and weight gradients."""
     shapes = (
         (64, 32, 32),
         (64, 16, 128),

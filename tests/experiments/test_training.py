@@ -71,9 +71,9 @@ def test_an_evaluation_is_traced_once(digits, trainer):
     predict = evaluator._predict.__wrapped__
     traced_once = chex.assert_max_traces(lambda *inputs: predict(*inputs), n=1)
     evaluator._predict = jax.jit(traced_once)
+    variables = trainer.init().variables
+    constants = evaluator.estimate_constants(variables)
     for split in (digits.test, digits.validation):
-        variables = trainer.init().variables
-        constants = evaluator.estimate_constants(variables)
         assert len(evaluator.radii(variables, split, constants)[0]) == len(split)
 
 

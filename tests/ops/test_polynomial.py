@@ -122,6 +122,7 @@ def test_chebyshev_of_another_angle(bound, angle):
     error = np.abs(np.polyval(p[::-1], 1j * theta) - np.exp(1j * angle * theta))
     same = chebyshev(6, bound * angle)
     known = np.polyval(same[::-1], 1j * angle * theta) - np.exp(1j * angle * theta)
+    # Degree 6 loses 1.3e-3 on a range of 2.2; these are 1 and 2.1.
     assert error.max() < 3e-3
     np.testing.assert_allclose(error, np.abs(known), rtol=0, atol=10 * EPS)
     assert 1 - 8 * EPS <= polynomial_gain(p, bound) <= 1

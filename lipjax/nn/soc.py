@@ -123,13 +123,17 @@ class SkewOrthogonalConv(nn.Module):
             self.param_dtype,
         )
         skew = ops.computed_once(ops.skew_kernel(kernel))
-        scale = self._scale(skew)
+        vectors = self._vectors(skew)
+        if self.series.gradient == "exact":
+            scale = scale_estimate(ops.unfoldings(skew), vectors)
+        else:
+            skew, scale = _with_scale(kernel, jax.lax.stop_gradient(skew), vectors)
         x, skew, bias = dtypes.promote_dtype(x, skew, bias, dtype=self.dtype)
         y = self.series.apply(ops.with_channels(x, channels), skew, scale, train)
         bias = jnp.expand_dims(bias, tuple(range(y.ndim - 1)))
         return ops.with_channels(y, self.features) + bias
 
-    def _scale(self, skew: jax.Array) -> jax.Array:
+    def _vectors(self, skew: jax.Array):
         matrices = ops.unfoldings(skew)
         state = self.variable(
             SPECTRAL,
@@ -138,14 +142,47 @@ class SkewOrthogonalConv(nn.Module):
         )
         if self.is_mutable_collection(SPECTRAL) and not self.is_initializing():
             state.value = iterate(matrices, state.value, 1)
-        return scale_estimate(matrices, state.value)
+        return state.value
 
 
 def scale_estimate(matrices, vectors) -> jax.Array:
     """The smaller singular value estimate of the unfoldings, 1 for a zero kernel."""
+    return _scale_by(_estimates(matrices, vectors))
+
+
+def _estimates(matrices, vectors) -> list[jax.Array]:
     pairs = zip(matrices, vectors, strict=True)
-    sigma = jnp.min(jnp.stack([ops.singular_value_estimate(m, v) for m, v in pairs]))
+    return [ops.singular_value_estimate(m, v) for m, v in pairs]
+
+
+def _scale_by(estimates) -> jax.Array:
+    sigma = jnp.min(jnp.stack(estimates))
     return jnp.where(sigma == 0, jnp.ones_like(sigma), sigma)
+
+
+@jax.custom_vjp
+def _with_scale(kernel, skew, vectors):
+    """A kernel's skew part and its scale, for rules whose gradients are skew.
+
+    Taking the skew part is an orthogonal projection, so that such a gradient is the
+    kernel's as it stands, and no kernel is transposed on the way back.
+    """
+    return skew, scale_estimate(ops.unfoldings(skew), vectors)
+
+
+def _with_scale_fwd(kernel, skew, vectors):
+    estimates = _estimates(ops.unfoldings(skew), vectors)
+    return (skew, _scale_by(estimates)), (estimates, vectors)
+
+
+def _with_scale_bwd(saved, gradients):
+    (estimates, vectors), (gradient, of_scale) = saved, gradients
+    (weights,) = jax.vjp(_scale_by, estimates)[1](of_scale)
+    parts = zip(weights, ops.skew_estimate_gradients(vectors), strict=True)
+    return gradient + sum(weight * part for weight, part in parts), None, None
+
+
+_with_scale.defvjp(_with_scale_fwd, _with_scale_bwd)
 
 
 def initial_vectors(key, matrices):

@@ -20,6 +20,7 @@ from lipjax.ops.fusion import computed_once as computed_once
 from lipjax.ops.norms import power_iteration as power_iteration
 from lipjax.ops.norms import random_vectors as random_vectors
 from lipjax.ops.norms import singular_value_estimate as singular_value_estimate
+from lipjax.ops.norms import skew_estimate_gradients as skew_estimate_gradients
 from lipjax.ops.norms import unfolding_bound as unfolding_bound
 from lipjax.ops.norms import unfoldings as unfoldings
 from lipjax.ops.polynomial import Coefficients as Coefficients

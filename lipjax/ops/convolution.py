@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from lipjax.ops.contraction import PRECISION, contract
-from lipjax.ops.fusion import computed_once, same
-from lipjax.ops.winograd import (
-    convolve_single_tiles,
-    convolve_tiles,
-    from_tiles,
-    has_tiles,
-    tiles_shape,
-    to_tiles,
-    winograd_convolution,
-)
+from lipjax.ops.fusion import computed_once
+from lipjax.ops.winograd import has_tiles, winograd_convolution
 
 _TILE_CHANNELS = 32  # from which fewer products outweigh the sums around them
-_LARGE = 512  # channels above which a kernel's matrices are transposed alone
+_LARGE = 512  # channels above which rows are padded before a transposition
+_PADDING = 8
 
 
 def same_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -55,18 +46,19 @@ def same_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
              [6., 9., 6.],
              [4., 6., 4.]], dtype=float32)
     """
-    _check(x, kernel)
+    check_shapes(x, kernel)
     flat = x.reshape(-1, *x.shape[-3:])
-    if _has_products_in_tiles(flat, kernel):
+    if has_products_in_tiles(flat, kernel):
         y = lax.platform_dependent(
             flat, kernel, cpu=winograd_convolution, default=platform_convolution
         )
     else:
-        y = _lowered(flat, kernel)
+        y = lowered(flat, kernel)
     return y.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
-def _check(x: jax.Array, kernel: jax.Array) -> None:
+def check_shapes(x: jax.Array, kernel: jax.Array) -> None:
+    """Raises ValueError if k is even, or channels differ."""
     k = kernel.shape[0]
     if kernel.ndim != 4 or k != kernel.shape[1] or k % 2 == 0:
         raise ValueError(f"kernel must be [k, k, in, out] with k odd: {kernel.shape}")
@@ -74,89 +66,15 @@ def _check(x: jax.Array, kernel: jax.Array) -> None:
         raise ValueError(f"kernel {kernel.shape} does not fit input {x.shape}")
 
 
-def _has_products_in_tiles(x: jax.Array, kernel: jax.Array) -> bool:
+def has_products_in_tiles(x: jax.Array, kernel: jax.Array) -> bool:
+    """Whether a CPU convolves images [n, h, w, c] by tiles."""
     fits = len(kernel) == 3 and has_tiles(*x.shape[1:3])
     precise = kernel.dtype in (jnp.float32, jnp.float64)
     return fits and precise and x.shape[-1] >= _TILE_CHANNELS
 
 
-class PixelOrder(NamedTuple):
-    """An order of an image's numbers in which skew convolutions follow each other.
-
-    Sums of images may be taken in it. On most platforms and for most shapes it is the
-    usual one.
-
-    Attributes:
-      enter: images [..., h, w, c] to [n, h, w, c], whose numbers are in this order.
-      convolve: (those, skew kernel) to the convolved ones.
-      leave: back to images [n, h, w, c].
-    """
-
-    enter: Callable[[jax.Array], jax.Array]
-    convolve: Callable[[jax.Array, jax.Array], jax.Array]
-    leave: Callable[[jax.Array], jax.Array]
-
-
-def pixel_order(x: jax.Array, kernel: jax.Array) -> PixelOrder:
-    """The order in which such images are best convolved by such skew kernels.
-
-    Raises:
-      ValueError: as `same_convolution`.
-    """
-    _check(x, kernel)
-    shape = x.shape[-3:]
-
-    def enter(x: jax.Array) -> jax.Array:
-        return x.reshape(-1, *shape)
-
-    if not _has_products_in_tiles(enter(x), kernel):
-        return PixelOrder(enter, _lowered, same)
-    order = _SINGLE_TILES if shape[0] == shape[1] <= 4 else _TILES
-    return PixelOrder(
-        lambda x: _on_cpu(order.enter, enter(x)),
-        lambda z, kernel: lax.platform_dependent(
-            z, kernel, cpu=order.convolve, default=platform_convolution
-        ),
-        lambda z: _on_cpu(order.leave, z),
-    )
-
-
-def _on_cpu(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-    return lax.platform_dependent(x, cpu=function, default=same)
-
-
-# Tiles are kept under the images' shape, so that all platforms agree on it.
-def _in_tiles(z: jax.Array, kernel: jax.Array) -> jax.Array:
-    return convolve_tiles(z.reshape(tiles_shape(z.shape)), kernel).reshape(z.shape)
-
-
-_TILES = PixelOrder(
-    lambda x: to_tiles(x).reshape(x.shape),
-    _in_tiles,
-    lambda z: from_tiles(z.reshape(tiles_shape(z.shape))).reshape(z.shape),
-)
-
-
-# One tile each: [h, w, c, n], under the shape [n, h, w, c], too.
-def _in_single_tiles(z: jax.Array, kernel: jax.Array) -> jax.Array:
-    n, height, width, channels = z.shape
-    tiles = z.reshape(height, width, channels, n)
-    return convolve_single_tiles(tiles, kernel).reshape(z.shape)
-
-
-def _leave_single_tiles(z: jax.Array) -> jax.Array:
-    n, height, width, channels = z.shape
-    return z.reshape(height, width, channels, n).transpose(3, 0, 1, 2)
-
-
-_SINGLE_TILES = PixelOrder(
-    lambda x: x.transpose(1, 2, 3, 0).reshape(x.shape),
-    _in_single_tiles,
-    _leave_single_tiles,
-)
-
-
-def _lowered(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def lowered(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The convolution of images [n, h, w, c] without tiles."""
     k = kernel.shape[0]
     if max(x.shape[1:3]) == 1:
         kernel = kernel[k // 2 :, k // 2 :][:1, :1]
@@ -281,9 +199,24 @@ def skew_kernel(kernel: jax.Array) -> jax.Array:
         raise ValueError(
             f"a skew kernel needs as many channels in as out: {kernel.shape}"
         )
-    # One axis of taps is split evenly over the cores. A large transposition that is
-    # fused with what uses it misses the cache at every number, alone at fewer.
+    return _skew_part(kernel)
+
+
+@jax.custom_jvp
+def _skew_part(kernel: jax.Array) -> jax.Array:
+    # One axis of taps is split evenly over the cores. Columns of a large matrix whose
+    # rows are a power of two apart share a few lines of the cache: hence the padding.
     taps = kernel.reshape(-1, *kernel.shape[2:])
-    alone = computed_once if kernel.shape[2] > _LARGE else same
-    swapped = alone(alone(taps).swapaxes(1, 2))
-    return ((taps - jnp.flip(swapped, 0)) / 2).reshape(kernel.shape)
+    transposed = taps.swapaxes(1, 2)
+    if kernel.shape[2] > _LARGE:
+        padded = computed_once(jnp.pad(taps, ((0, 0), (0, 0), (0, _PADDING))))
+        transposed = padded.swapaxes(1, 2)[:, : kernel.shape[3]]
+    return ((taps - jnp.flip(transposed, 0)) / 2).reshape(kernel.shape)
+
+
+# Linear: derivatives of any order are its own, and need no padding where they are
+# sums of few products.
+@_skew_part.defjvp
+def _skew_part_jvp(primals, tangents):
+    (kernel,), (tangent,) = primals, tangents
+    return _skew_part(kernel), (tangent - transpose_kernel(tangent)) / 2

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lipjax.ops.contraction import PRECISION
-from lipjax.ops.convolution import PixelOrder, pixel_order
 from lipjax.ops.fusion import computed_once
+from lipjax.ops.pixel_order import PixelOrder, pixel_order
 from lipjax.ops.polynomial import Coefficients
 
 GRADIENTS = ("exact", "fast", "low_rank")
@@ -54,8 +54,9 @@ def skew_exponential(
     Args:
       x: input of shape [..., height, width, channels].
       kernel: of shape [k, k, channels, channels], k odd, and skew, see `skew_kernel`:
-        lowerings use that it is. Its gradient may differ between platforms in the part
-        that is not skew, which a skew kernel's parameters do not see.
+        lowerings use that it is. "fast" and "low_rank" give the skew part of its
+        gradient; "exact" a gradient that may differ from it, and between platforms, in
+        the part that is not skew, which a skew kernel's parameters do not see.
       coefficients: a_0 ... a_d, d >= 1: see `taylor`, `chebyshev`.
       scale: divides the kernel. Given apart it costs less: large kernels belong to
         small images, and it is these that are divided.
@@ -168,10 +169,10 @@ def _factored_bwd(order, coefficients, factors, saved, g):
     operator = _operator(order, kernel, -scale)
     gx, *duals = _sums(g, operator, coefficients, factors)
     gradients = [
-        jax.vjp(functools.partial(order.convolve, p), kernel)[1](weight / scale * q)
+        order.gradient(p, weight / scale * q, kernel)
         for (weight, _), p, q in zip(factors, sums, duals, strict=True)
     ]
-    gradient = functools.reduce(jnp.add, (found for (found,) in gradients))
+    gradient = functools.reduce(jnp.add, gradients)
     product = jnp.vdot(kernel, gradient, precision=PRECISION)
     return gx, gradient, (-product / scale).astype(scale.dtype)
 

@@ -23,6 +23,7 @@ import numpy as np
 from jax import lax
 
 from lipjax.ops.contraction import PRECISION, contract
+from lipjax.ops.convolution import transpose_kernel
 
 SingularVectors = tuple[jax.Array, jax.Array]
 Array = TypeVar("Array", jax.Array, np.ndarray)
@@ -90,6 +91,39 @@ def singular_value_estimate(matrix: jax.Array, vectors: Any) -> jax.Array:
     """
     u, v = map(lax.stop_gradient, vectors)
     return jnp.vdot(u, _product(matrix, v), precision=PRECISION)
+
+
+def skew_estimate_gradients(
+    vectors: tuple[SingularVectors, SingularVectors],
+) -> tuple[jax.Array, jax.Array]:
+    r"""Gradients of both unfoldings' estimates among skew kernels.
+
+    The estimate is linear in the kernel, with the product of both vectors as its
+    gradient R; among skew kernels, (R - R^T) / 2, transposed as a convolution. Given
+    the vectors it takes no transposition of a kernel.
+
+    Args:
+      vectors: (u, v) of the square and of the tall unfolding, see `unfoldings`, of
+        shapes [k c], [k, c] and [k^2 c], [1, c].
+
+    Returns:
+      Two skew arrays of shape [k, k, c, c].
+
+    Example:
+      >>> vectors = [(jnp.ones(6), jnp.ones((3, 2))), (jnp.ones(18), jnp.ones((1, 2)))]
+      >>> [d.shape for d in skew_estimate_gradients(vectors)]
+      [(3, 3, 2, 2), (3, 3, 2, 2)]
+    """
+    (u, v), (p, q) = vectors
+    k, c = v.shape
+    return (
+        _skew_product(u.reshape(1, k, c, 1), v.reshape(k, 1, 1, c)),
+        _skew_product(p.reshape(k, k, c, 1), q.reshape(1, 1, 1, c)),
+    )
+
+
+def _skew_product(a: jax.Array, b: jax.Array) -> jax.Array:
+    return (a * b - transpose_kernel(a) * transpose_kernel(b)) / 2
 
 
 # With the blocks' axis in front, both products run through memory in its order.

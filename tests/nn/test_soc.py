@@ -19,6 +19,7 @@ from helpers.registry import (
 )
 from lipjax import ops
 from lipjax.nn import SPECTRAL, Series, SkewOrthogonalConv, refresh_spectral
+from lipjax.nn.soc import scale_estimate
 
 GOLDEN = [
     "soc_same_k3",
@@ -286,6 +287,34 @@ def test_gradient_rules(variables, image):
     assert relative_error(fast, exact) > relative_error(low_rank, exact) > 1e-9
     for g in gradients:
         np.testing.assert_allclose(g["bias"], gradients[0]["bias"], rtol=1e-13)
+
+
+@pytest.mark.parametrize(("k", "stride", "side"), [(3, 1, 4), (1, 2, 4), (3, 2, 2)])
+@pytest.mark.parametrize("rule", ["fast", "low_rank"])
+def test_gradients_are_those_of_the_composition(rule, k, stride, side):
+    """The shorter way back is the chain rule through skew part, scale and series."""
+    series = Series(gradient=rule)
+    layer = conv(4 * stride**2, kernel_size=k, stride=stride, series=series)
+    x = normal(0, 3, side, side, 4)
+    variables = drawn(layer, x)
+    g = normal(1, 3, side // stride, side // stride, 4 * stride**2)
+
+    def by_layer(params):
+        y = layer.apply({**variables, "params": params}, x, train=True)
+        return jnp.sum(g * y)
+
+    def by_functions(params):
+        skew = ops.skew_kernel(params["kernel"])
+        vectors = variables[SPECTRAL]["kernel_vectors"]
+        scale = scale_estimate(ops.unfoldings(skew), vectors)
+        z = ops.space_to_depth(x, stride)
+        y = series.apply(z, skew, scale, True)
+        return jnp.sum(g * y) + jnp.sum(g.sum((0, 1, 2)) * params["bias"])
+
+    found = jax.jit(jax.value_and_grad(by_layer))(variables["params"])
+    expected = jax.jit(jax.value_and_grad(by_functions))(variables["params"])
+    errors = jax.tree.map(relative_error, found, expected)
+    assert max(jax.tree.leaves(errors)) <= 1e-13
 
 
 def test_gradient_flows_through_the_scale(layer, variables, image):

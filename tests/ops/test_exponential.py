@@ -43,9 +43,10 @@ def apply(x, kernel, **settings):
     jax.jit, static_argnames=("coefficients", "gradient", "bound", "rank")
 )
 def gradients(x, kernel, cotangent, **settings):
-    """The cotangents of x and of the kernel."""
+    """The cotangents of x and, among skew kernels, of the kernel."""
     f = functools.partial(skew_exponential, **settings)
-    return jax.vjp(f, x, kernel)[1](cotangent)
+    gx, gw = jax.vjp(f, x, kernel)[1](cotangent)
+    return gx, skew_kernel(gw)
 
 
 @pytest.mark.parametrize(("side", "k"), [(4, 3), (2, 3), (1, 3), (3, 1)])
@@ -124,6 +125,17 @@ def test_input_gradient_is_exact(case, gradient):
     assert relative_error(gx, exact) <= 100 * EPS
 
 
+@pytest.mark.parametrize("gradient", ["fast", "low_rank"])
+@pytest.mark.parametrize(("side", "k"), [(4, 3), (1, 3), (2, 1), (1, 1)])
+def test_kernel_gradients_are_skew(side, k, gradient):
+    x, g = normal(0, 3, side, side, 4), normal(1, 3, side, side, 4)
+    kernel = skew_kernel(normal(2, k, k, 4, 4))
+    settings = {"coefficients": taylor(5), "gradient": gradient}
+    f = functools.partial(skew_exponential, **settings)
+    gw = jax.jit(lambda x, w, g: jax.vjp(f, x, w)[1](g)[1])(x, kernel, g)
+    assert relative_error(gw, skew_kernel(gw)) <= 10 * EPS
+
+
 def test_full_rank_is_exact(case):
     exact = gradients(*case(1.5), coefficients=taylor(5))[1]
     for gradient_rank, close in [(5, True), (4, False)]:
@@ -183,7 +195,7 @@ def test_fast_is_the_published_formula(case):
         for j in range(4)
     )
     gw = gradients(x, kernel, g, coefficients=p, gradient="fast")[1]
-    assert relative_error(gw, expected) <= 100 * EPS
+    assert relative_error(gw, skew_kernel(expected)) <= 100 * EPS
 
 
 SOC_SAME = ["soc_same_k3", "soc_k5"]  # stride 1, as many channels in as out

@@ -99,6 +99,23 @@ def test_estimate_is_differentiable_with_vectors_fixed():
     np.testing.assert_allclose(side_by_side(gradient), expected, rtol=4 * EPS)
 
 
+@pytest.mark.parametrize("k", [1, 3])
+def test_gradients_of_the_estimates_among_skew_kernels(k):
+    kernel = ops.skew_kernel(normal(0, k, k, 4, 4))
+    matrices = ops.unfoldings(kernel)
+    vectors = [
+        (normal(n, m.shape[1]), normal(9, m.shape[0], 4))
+        for n, m in enumerate(matrices)
+    ]
+    found = ops.skew_estimate_gradients(vectors)
+    for n, skew in enumerate(found):
+        whole = jax.grad(
+            lambda a, n=n: ops.singular_value_estimate(ops.unfoldings(a)[n], vectors[n])
+        )(kernel)
+        np.testing.assert_allclose(skew, ops.skew_kernel(whole), rtol=8 * EPS)
+    assert k == 1 or np.abs(found[0] - found[1]).max() > 1
+
+
 def test_zero_matrix_keeps_its_vectors():
     pair = ops.random_vectors(jax.random.key(0), jnp.zeros((2, 3, 4)))
     new = iterate(jnp.zeros((2, 3, 4)), pair, 2)

@@ -116,7 +116,7 @@ def main() -> None:
         raise UserError("say which run with --run=DIR")
     folder = Run.open(Path(FLAGS.run))
     data = folder.data()
-    _, state = folder.restore(FLAGS.checkpoint)
+    state = folder.restore(FLAGS.checkpoint).state
     certify(folder, state, data, FLAGS.images)
 
 

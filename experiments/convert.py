@@ -33,11 +33,12 @@ from lipjax.convert import NAMES, from_reference, published_names, to_reference
 from . import report
 from .configs import Config
 from .data import load
+from .devices import make_mesh
 from .errors import UserError
 from .flags import run
 from .models import check_fits, series
-from .runs import Run
-from .training import first_state
+from .runs import Checkpoint, Run
+from .training import first_state, no_totals
 from .weights import check_new, read_weights, write_weights
 
 FLAGS = flags.FLAGS
@@ -178,7 +179,7 @@ def _usual_data(model: LipConvNet) -> str:
 
 def _from_run(path: Path, request: Request) -> Network:
     folder = Run.open(path)
-    _, state = folder.restore(request.weights or "last")
+    state = folder.restore(request.weights or "last").state
     config = dataclasses.replace(
         folder.config, **request.given("data", "data_dir", *_SERIES)
     )
@@ -207,7 +208,9 @@ def _write_run(path: Path, network: Network) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         folder = Run.create(temporary, network.config, network.model)
-        folder.save("last", 0, first_state(network.config, network.variables))
+        state = first_state(network.config, network.variables)
+        folder.save("last", Checkpoint(state, no_totals(make_mesh()), 0))
+        folder.close()
         temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from lipjax import Constants, LipConvNet, Radii, predict_with_radius
 
 from .augment import to_pixels
 from .data import Split
+from .devices import DATA, everywhere, put, rows
 
 STANDARD_RADII = (36 / 255, 72 / 255, 108 / 255, 0.5, 1.0, 1.5)
 RADIUS_NAMES = ("36/255", "72/255", "108/255", "0.5", "1.0", "1.5")
@@ -56,19 +57,33 @@ def summarize(
 class Evaluator:
     """Predictions with radii of whole splits, in batches of one shape.
 
-    Attributes:
-      model: the network; it computes in float32 here.
+    Args:
+      model: the network.
       levels: a pixel is a byte / levels.
-      batch_size: images a call.
+      batch_size: images a call, rounded up to equal shares.
+      mesh: whose devices share each batch; None: one device.
+
+    Attributes:
+      model: the network, computing in float32.
     """
 
-    def __init__(self, model: LipConvNet, levels: int, batch_size: int = 250) -> None:
+    def __init__(
+        self,
+        model: LipConvNet,
+        levels: int,
+        batch_size: int = 250,
+        mesh: Mesh | None = None,
+    ) -> None:
         self.model = model.clone(dtype=None)
-        self.levels = levels
-        self.batch_size = batch_size
-        self._predict = jax.jit(functools.partial(_predict, self.model, levels))
+        self._mesh = mesh
+        self._shares = mesh.shape[DATA] if mesh else 1
+        self._batch_size = batch_size
+        whole = everywhere(mesh) if mesh else None
+        predict = functools.partial(_predict, self.model, levels)
+        self._predict = jax.jit(predict, out_shardings=whole)
         self._pairs = jax.jit(
-            lambda variables: self.model.apply(variables, method="pair_estimates")
+            lambda variables: self.model.apply(variables, method="pair_estimates"),
+            out_shardings=whole,
         )
 
     def estimate_constants(self, variables: Any) -> Constants:
@@ -91,8 +106,10 @@ class Evaluator:
           progress: told how many more images are done.
         """
         parts = []
-        constants = constants._replace(lipschitz=jnp.float32(constants.lipschitz))
-        for images, count in _batches(split.images, self.batch_size):
+        constants = constants._replace(lipschitz=np.float32(constants.lipschitz))
+        for images, count in _batches(split.images, self._batch_size, self._shares):
+            if self._mesh:
+                images = put(images, rows(self._mesh))
             result = self._predict(variables, constants, images)
             parts.append([np.asarray(value)[:count] for value in result])
             progress(count)
@@ -110,10 +127,15 @@ def _predict(model, levels, variables, constants, images) -> Radii:
     return predict_with_radius(model, variables, x, constants=constants)
 
 
-def _batches(images: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Batches of exactly `size` images, the last one filled up, with their counts."""
-    size = min(size, len(images))
+def _batches(
+    images: np.ndarray, size: int, shares: int
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Batches of one size, a multiple of `shares`, and how many images count in each.
+
+    The last is filled up with earlier images, or the first again.
+    """
+    size = -(-min(size, len(images)) // shares) * shares
     for start in range(0, len(images), size):
         batch = images[start : start + size]
-        missing = size - len(batch)
-        yield np.concatenate([batch, images[:missing]]), len(batch)
+        filled = np.resize(np.arange(len(images)), size - len(batch))
+        yield np.concatenate([batch, images[filled]]), len(batch)

@@ -9,7 +9,7 @@ from logging import CRITICAL, getLogger
 
 from absl import app, flags, logging
 
-from .errors import UserError
+from .errors import UserError, line_of
 
 FLAGS = flags.FLAGS
 
@@ -30,12 +30,11 @@ def _guarded(main: Callable[[], None]) -> None:
     getLogger("asyncio").setLevel(CRITICAL)
     try:
         main()
-    except UserError as error:
-        fail(str(error))
-    except OSError as error:
-        if error.filename is None:
+    except (UserError, OSError) as error:
+        line = line_of(error)
+        if line is None:
             raise
-        fail(f"{error.filename}: {error.strerror}")
+        fail(line)
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr, flush=True)
         sys.stdout.flush()

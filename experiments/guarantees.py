@@ -112,7 +112,7 @@ def main() -> None:
         raise UserError("say which run with --run=DIR")
     folder = Run.open(Path(FLAGS.run))
     data = folder.data()
-    _, state = folder.restore("last")
+    state = folder.restore("last").state
     test = data.test.spread(FLAGS.images)
     costs, certifier, found = cost_of_proof(folder, state.variables, test, data.levels)
     print(f"{len(test)} test images of {data.name}")

@@ -1,4 +1,4 @@
-"""Ctrl-C, heeded between steps."""
+"""Ctrl-C and SIGTERM, heeded between steps."""
 
 from __future__ import annotations
 
@@ -7,31 +7,32 @@ import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+HEEDED = (signal.SIGINT, signal.SIGTERM)
+"""Ctrl-C, and what schedulers send before they take a machine away."""
+
 
 @contextlib.contextmanager
-def deferred_interrupt() -> Iterator[Callable[[], None]]:
-    """Turns the first Ctrl-C into a request; the second one interrupts at once.
+def deferred_signals() -> Iterator[Callable[[], int]]:
+    """Turns the first Ctrl-C or SIGTERM into a request; the second acts at once.
 
     An exception that a signal raises lands wherever Python happens to be: in the
     callback of a library it may be lost, in the middle of a save it leaves threads
     behind.
 
     Yields:
-      A function that raises KeyboardInterrupt if there was a request.
+      A function that gives the number of the signal that came, 0 if none did.
     """
-    asked = False
+    asked = 0
 
     def ask(number: int, frame: FrameType | None) -> None:
         nonlocal asked
-        asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        asked = number
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
-    def check() -> None:
-        if asked:
-            raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, ask)
+    before = {number: signal.signal(number, ask) for number in HEEDED}
     try:
-        yield check
+        yield lambda: asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

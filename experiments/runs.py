@@ -2,38 +2,62 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 import json
-import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import orbax.checkpoint as ocp
+from jax.sharding import Mesh
+from orbax.checkpoint.checkpoint_managers import LatestN
 
 from lipjax import LipConvNet
 
 from .configs import Config
 from .data import Dataset, load
+from .devices import make_mesh
 from .errors import UserError
 from .files import write_csv, write_json, write_json_lines
+from .hosts import is_first
 from .models import check_fits, from_json, to_json
-from .training import State, abstract_state
+from .training import State, Totals, abstract_state, abstract_totals
+
+_READING = ocp.CheckpointManagerOptions(
+    read_only=True, save_interval_steps=0, create=False
+)
+
+
+class Checkpoint(NamedTuple):
+    """All that a run needs to go on.
+
+    Attributes:
+      state: what carries over from step to step.
+      totals: sums over the images of the epoch so far.
+      epoch: epochs done.
+      seconds: that the epoch has taken so far.
+    """
+
+    state: State
+    totals: Totals
+    epoch: int
+    seconds: float = 0.0
 
 
 class Run:
     """A folder with config.json, metrics.jsonl, metrics.csv and checkpoints.
 
-    `checkpoints/last` and `checkpoints/best` hold one checkpoint each, named by the
-    number of epochs done; a new one is complete before the old one goes.
+    `checkpoints/last` holds the last few checkpoints and `checkpoints/best` one, named
+    by the number of steps taken. A checkpoint is written in the background; it has its
+    name when it is complete, and old ones go afterwards. With several hosts the folder
+    is one that all of them see; the first host writes what is not an array.
 
     Attributes:
       path: the folder.
       config: the run's settings.
       model: its network, in float32.
       rows: one dictionary of figures for each epoch done.
+      keep: how many checkpoints `last` holds.
     """
 
     def __init__(self, path: Path, config: Config, model: LipConvNet) -> None:
@@ -41,6 +65,8 @@ class Run:
         self.config = config
         self.model = model
         self.rows: list[dict[str, Any]] = []
+        self.keep = 3
+        self._managers: dict[str, ocp.CheckpointManager] = {}
 
     @classmethod
     def create(cls, path: Path, config: Config, model: LipConvNet) -> Run:
@@ -49,13 +75,15 @@ class Run:
         Raises:
           UserError: if it exists.
         """
+        run = cls(path, config, model)
+        if not is_first():
+            return run
         try:
             path.mkdir(parents=True)
         except FileExistsError:
             raise UserError(
                 f"{path} exists: choose another --run, or go on with --resume={path}"
             ) from None
-        run = cls(path, config, model)
         settings = {"config": dataclasses.asdict(config), "model": to_json(model)}
         write_json(path / "config.json", settings | {"jax": jax.__version__})
         return run
@@ -82,29 +110,57 @@ class Run:
     def add(self, row: dict[str, Any]) -> None:
         """Adds an epoch's figures to metrics.jsonl and metrics.csv."""
         self.rows.append(row)
-        write_json_lines(self.path / "metrics.jsonl", self.rows)
-        write_csv(self.path / "metrics.csv", self.rows)
+        if is_first():
+            write_json_lines(self.path / "metrics.jsonl", self.rows)
+            write_csv(self.path / "metrics.csv", self.rows)
 
-    def save(self, name: str, epoch: int, state: State) -> None:
-        """Saves the state as checkpoint `name` ("last" or "best"), then drops the old.
+    def save(self, name: str, checkpoint: Checkpoint) -> None:
+        """Begins to save a checkpoint; one of the same step is not written again.
+
+        Args:
+          name: "last" or "best".
+          checkpoint: its arrays may be used up by the next step.
 
         Raises:
-          UserError: if it cannot be written; the old one is kept.
+          UserError: if this one or the one before cannot be written; older ones are
+            kept.
         """
-        folder = self._folder(name)
+        state, totals, epoch, seconds = checkpoint
+        step = int(state.step)
         try:
-            # Of a save that fails, Orbax's threads print more than is raised.
-            with contextlib.redirect_stderr(io.StringIO()):
-                with ocp.StandardCheckpointer() as checkpointer:
-                    checkpointer.save(folder / str(epoch), state, force=True)
+            manager = self._manager(name)
+            for each in self._managers.values():  # hosts meet for one save at a time
+                each.wait_until_finished()
+            if step not in manager.all_steps():
+                tree = {"state": state, "totals": totals}
+                manager.save(
+                    step,
+                    args=ocp.args.StandardSave(tree),
+                    custom_metadata={"epoch": epoch, "seconds": seconds},
+                )
         except Exception as error:
-            raise UserError(
-                f"the checkpoint of epoch {epoch} could not be written to {folder}: "
-                f"{_first_line(error)}; {self._kept(name)}"
-            ) from error
-        for old in self.epochs(name):
-            if old != epoch:
-                shutil.rmtree(folder / str(old))
+            raise self._not_written(name, error) from error
+
+    def close(self) -> None:
+        """Waits until all checkpoints are written.
+
+        Raises:
+          UserError: if one cannot be written; older ones are kept.
+        """
+        for name, manager in self._managers.items():
+            try:
+                manager.close()
+            except Exception as error:
+                raise self._not_written(name, error) from error
+        self._managers = {}
+
+    def _not_written(self, name: str, error: Exception) -> UserError:
+        steps = self.checkpoints(name)
+        kept = f"the one of step {steps[-1]} is kept" if steps else "there is none"
+        return UserError(
+            f"a checkpoint could not be written to {self._folder(name)}: "
+            f"{_first_line(error)}; {kept}"
+        )
 
     def data(self) -> Dataset:
         """The data set that the settings name.
@@ -117,35 +173,40 @@ class Run:
         check_fits(self.model, data)
         return data
 
-    def restore(self, name: str) -> tuple[int, State]:
-        """The epochs done and the state of checkpoint `name`, on every device.
+    def restore(self, name: str, mesh: Mesh | None = None) -> Checkpoint:
+        """The latest checkpoint `name`.
 
         Args:
           name: "last" or "best".
+          mesh: on whose devices it is put, whatever those it was saved from; None: all
+            devices share the batches.
 
         Raises:
           UserError: if there is none, or it is damaged or of another network.
         """
-        epochs = self.epochs(name)
-        if not epochs:
+        steps = self.checkpoints(name)
+        if not steps:
             raise UserError(f"{self._folder(name)} has no checkpoint")
-        folder = self._folder(name) / str(epochs[-1])
-        like = abstract_state(self.config, self.model)
+        mesh = mesh or make_mesh()
+        state = abstract_state(self.config, self.model, mesh)
+        like = {"state": state, "totals": abstract_totals(mesh)}
         try:
-            with ocp.StandardCheckpointer() as checkpointer:
+            with self._open(name, _READING) as manager:
                 # Orbax's own refusal leaves reads behind that fail later, and loudly.
-                saved = checkpointer.metadata(folder).item_metadata.tree["params"]
-                if _shapes(saved) != _shapes(like.params):
+                saved: Any = manager.item_metadata(steps[-1])
+                if _shapes(saved.tree["state"]["params"]) != _shapes(state.params):
                     raise ValueError("its parameters have other names or shapes")
-                return epochs[-1], checkpointer.restore(folder, like)
+                found = manager.restore(steps[-1], args=ocp.args.StandardRestore(like))
+                progress = manager.metadata(steps[-1]).custom_metadata
+            return Checkpoint(found["state"], found["totals"], **progress)
         except Exception as error:
             raise UserError(
-                f"the checkpoint {folder} is damaged or of another network: "
-                f"{_first_line(error)}"
+                f"the checkpoint {self._folder(name) / str(steps[-1])} is damaged or "
+                f"of another network: {_first_line(error)}"
             ) from error
 
-    def epochs(self, name: str) -> list[int]:
-        """Which checkpoints are there, oldest first."""
+    def checkpoints(self, name: str) -> list[int]:
+        """Steps of the checkpoints that are there, oldest first."""
         folder = self._folder(name)
         if not folder.is_dir():
             return []
@@ -154,9 +215,22 @@ class Run:
     def _folder(self, name: str) -> Path:
         return self.path.absolute() / "checkpoints" / name
 
-    def _kept(self, name: str) -> str:
-        epochs = self.epochs(name)
-        return f"the one of epoch {epochs[-1]} is kept" if epochs else "there is none"
+    def _manager(self, name: str) -> ocp.CheckpointManager:
+        if name not in self._managers:
+            options = ocp.CheckpointManagerOptions(
+                preservation_policy=LatestN(self.keep if name == "last" else 1),
+                cleanup_tmp_directories=True,  # of a run that was killed in a save
+            )
+            self._managers[name] = self._open(name, options)
+        return self._managers[name]
+
+    def _open(
+        self, name: str, options: ocp.CheckpointManagerOptions
+    ) -> ocp.CheckpointManager:
+        handler = ocp.StandardCheckpointHandler()
+        return ocp.CheckpointManager(
+            self._folder(name), options=options, item_handlers=handler
+        )
 
 
 def _shapes(params: Any) -> Any:

@@ -35,7 +35,7 @@ class Target:
     """
 
     def __init__(self, folder: Run, count: int | None) -> None:
-        _, state = folder.restore("last")
+        state = folder.restore("last").state
         rows = _certificates(folder.path)
         self.network: Network = exact_network(folder.model, state.variables)
         _check_same(folder.path, rows, self.network)

@@ -14,56 +14,63 @@ pictures (training.png, radii.png) and the certificates of the test images
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import math
-import time
-from collections.abc import Callable
+import signal
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import jax
 from absl import flags
-from tqdm import tqdm
 
 from lipjax import LipConvNet
 
-from . import report
+from . import cluster, report
 from .certify import certify
 from .configs import NETWORK, PRESETS, Config, config, define_flags, with_flags
-from .data import Dataset, load
+from .data import load
+from .devices import make_mesh, whole
 from .errors import UserError
-from .evaluation import Evaluator
 from .flags import run
-from .interrupts import deferred_interrupt
+from .hosts import is_first, meet, of_first, part
+from .interrupts import deferred_signals
+from .loop import Loop, Stopped, watched
 from .models import series
-from .runs import Run
-from .training import State, Totals, Trainer
+from .runs import Checkpoint, Run
+from .supervisor import supervised
+from .training import Trainer
 
 FLAGS = flags.FLAGS
-_SECONDS_A_CALL = 2.0
 
 
 def main() -> None:
     settings, model = _settings()
+    mesh = make_mesh(FLAGS.model_parallel)
     data = load(
         settings.data, data_dir=settings.data_dir, validation=settings.validation
     )
-    trainer = Trainer(settings, data, model)
+    trainer = Trainer(settings, data, model, mesh=mesh, accumulate=FLAGS.accumulate)
     if FLAGS.dry_run:
         _describe(trainer)
         return
-    folder, epoch, state = _start(trainer)
+    folder, start = _start(trainer)
     print(f"{folder.path}: {_title(trainer)}", flush=True)
     try:
-        with deferred_interrupt() as check:
-            state = _train(folder, trainer, epoch, state, check)
-    except KeyboardInterrupt:
-        print(f"\nStopped. Go on with --resume={folder.path}", flush=True)
-        raise
-    split, _ = _watched(data)
-    report.draw_training(folder.path / "training.png", folder.rows, split)
-    certify(folder, state, data)
+        with deferred_signals() as signalled, contextlib.closing(folder):
+            end = Loop(folder, trainer, signalled, FLAGS.save_steps).train(start)
+    except Stopped as stop:
+        print(f"\nStopped, saved. Go on with --resume={folder.path}", flush=True)
+        part()
+        if stop.number == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        return
+    state = whole(end.state, mesh)
+    part()
+    if is_first():
+        split, _ = watched(data)
+        report.draw_training(folder.path / "training.png", folder.rows, split)
+        certify(folder, state, data)
 
 
 def _settings() -> tuple[Config, LipConvNet | None]:
@@ -102,109 +109,34 @@ def _refined(source: Run, preset: Config) -> tuple[Config, LipConvNet]:
     return settings, source.model.clone(series=series(settings))
 
 
-def _start(trainer: Trainer) -> tuple[Run, int, State]:
-    """The run's folder, the epochs it has done, and its state."""
+def _start(trainer: Trainer) -> tuple[Run, Checkpoint]:
+    """The run's folder, and where it starts or goes on."""
+    fresh = Checkpoint(trainer.init(), trainer.zero_totals(), 0)
     if FLAGS.resume:
         folder = Run.open(Path(FLAGS.resume))
-        if folder.epochs("last"):
-            epoch, state = folder.restore("last")
-            folder.rows = folder.rows[:epoch]
-            return folder, epoch, state
-        folder.rows = []
-        return folder, 0, trainer.init()
+        if folder.checkpoints("last"):
+            fresh = folder.restore("last", trainer.mesh)
+        folder.rows = folder.rows[: fresh.epoch]
+    else:
+        folder, fresh = _new(trainer, fresh)
+    folder.keep = FLAGS.keep
+    return folder, fresh
+
+
+def _new(trainer: Trainer, start: Checkpoint) -> tuple[Run, Checkpoint]:
+    """The new run's folder, and its start from nothing or from another run."""
     source = None
     if FLAGS.init_from:
-        _, source = Run.open(Path(FLAGS.init_from)).restore("last")
+        source = Run.open(Path(FLAGS.init_from)).restore("last", trainer.mesh).state
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     name = trainer.config.data.split(":")[0]
-    path = Path(FLAGS.run or f"runs/{name}-{stamp}")
+    path = Path(FLAGS.run or of_first(f"runs/{name}-{stamp}"))
     folder = Run.create(path, trainer.config, trainer.model.clone(dtype=None))
-    state = trainer.init()
-    if source:
-        state = state._replace(params=source.params, spectral=source.spectral)
-    return folder, 0, state
-
-
-def _train(
-    folder: Run,
-    trainer: Trainer,
-    epoch: int,
-    state: State,
-    check: Callable[[], None],
-) -> State:
-    """Trains from `epoch` to the end; checkpoints and reports after each epoch.
-
-    Calls `check`, which may raise, between steps.
-    """
-    epochs, per_epoch = trainer.config.epochs, trainer.steps_per_epoch
-    split, watched = _watched(trainer.data)
-    evaluator = Evaluator(trainer.model, trainer.data.levels)
-    best = max((_merit(row) for row in folder.rows), default=-1.0)
-    print(report.epoch_header(split), flush=True)
-    begin = time.perf_counter()
-    with tqdm(
-        total=epochs * per_epoch,
-        initial=epoch * per_epoch,
-        unit="step",
-        disable=None,
-        leave=False,
-    ) as bar:
-        for done in range(epoch + 1, epochs + 1):
-            started = time.perf_counter()
-            state, totals = _epoch(trainer, state, bar, check)
-            seconds = time.perf_counter() - started
-            constants = evaluator.estimate_constants(state.variables)
-            row = report.epoch_row(
-                done,
-                float(totals.loss) / int(totals.images),
-                int(totals.correct) / int(totals.images),
-                evaluator.summary(state.variables, watched, constants),
-                seconds,
-                int(totals.images) / seconds,
-            )
-            # In this order, a run that is killed in between repeats the epoch.
-            folder.add(row)
-            if len(trainer.data.validation) and _merit(row) > best:
-                best = _merit(row)
-                folder.save("best", done, state)
-            folder.save("last", done, state)
-            left = (time.perf_counter() - begin) / (done - epoch) * (epochs - done)
-            tqdm.write(report.epoch_line(row, epochs, left))
-    return state
-
-
-def _epoch(
-    trainer: Trainer, state: State, bar: tqdm, check: Callable[[], None]
-) -> tuple[State, Totals]:
-    """One epoch, in calls of a second or two so that the bar moves."""
-    totals, taken, count = trainer.zero_totals(), 0, 1
-    while taken < trainer.steps_per_epoch:
-        started = time.perf_counter()
-        count = min(count, trainer.steps_per_epoch - taken)
-        check()
-        state, totals = trainer.steps(state, totals, count)
-        if not math.isfinite(float(totals.loss)):
-            raise UserError(
-                f"the loss is not finite at step {int(state.step)}: lower "
-                "--learning_rate; the last checkpoint is from before"
-            )
-        taken += count
-        bar.update(count)
-        seconds = (time.perf_counter() - started) / count
-        count = max(1, min(2 * count, int(_SECONDS_A_CALL / seconds)))
-    return state, totals
-
-
-def _watched(data: Dataset):
-    """Name and images of the split to evaluate after each epoch."""
-    if len(data.validation):
-        return "validation", data.validation
-    return "test", data.test
-
-
-def _merit(row: dict[str, Any]) -> float:
-    """What the best checkpoint is best at: the mean radius, wrong images at 0."""
-    return row["mean_radius_estimate"]
+    meet()
+    if source is None:
+        return folder, start
+    state = start.state._replace(params=source.params, spectral=source.spectral)
+    return folder, start._replace(state=state)
 
 
 def _title(trainer: Trainer) -> str:
@@ -249,6 +181,14 @@ if __name__ == "__main__":
         "init_from", None, "folder of a run whose network and weights to start from"
     )
     flags.DEFINE_bool("dry_run", False, "print shapes, parameters, memory; no training")
+    flags.DEFINE_integer("save_steps", 1000, "steps between checkpoints", 1)
+    flags.DEFINE_integer("keep", 3, "how many of the last checkpoints to keep", 1)
+    flags.DEFINE_integer("accumulate", 1, "parts of a batch, one after the other", 1)
+    flags.DEFINE_integer(
+        "model_parallel", 1, "devices that share the channels of wide layers", 1
+    )
     define_flags()
-    flags.adopt_module_key_flags(config)
-    run(main, __doc__ or "")
+    cluster.define_flags()
+    for module in (config, cluster):
+        flags.adopt_module_key_flags(module)
+    run(lambda: supervised(main), __doc__ or "")

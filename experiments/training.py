@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from lipjax import LipConvNet, refresh_spectral
 
 from .augment import random_crop, random_flip, to_pixels
 from .configs import Config
 from .data import Dataset
+from .devices import DATA, everywhere, make_mesh, places, put, rows
 from .errors import UserError
 from .models import build, check_fits, in_dtype
 from .optimizer import optimizer
@@ -49,27 +52,35 @@ class Trainer:
     """A config with its data: makes the first state and takes steps.
 
     The data are put on the devices once. The images, crops and flips of a step depend
-    on the seed and the step alone: a run that is cut anywhere gives the same numbers.
+    on the seed and the step alone: a run that is cut anywhere gives the same numbers,
+    and so, but for the order of summation, do any mesh and any accumulation.
 
     Args:
       model: the network of a run; None: the one that config and data ask for.
+      mesh: the devices; None: all of them share each batch.
+      accumulate: parts of a batch that are differentiated one after the other.
 
     Attributes:
       model: the network, computing in the config's dtype.
       steps_per_epoch: full batches in the training images.
 
     Raises:
-      UserError: if the batch does not fit the data or the devices, or the model not
-        the data.
+      UserError: if the batch does not fit the data, the devices or the accumulation,
+        or the model not the data.
     """
 
     def __init__(
-        self, config: Config, data: Dataset, model: LipConvNet | None = None
+        self,
+        config: Config,
+        data: Dataset,
+        model: LipConvNet | None = None,
+        *,
+        mesh: Mesh | None = None,
+        accumulate: int = 1,
     ) -> None:
-        _check_batch(config, len(data.train))
-        mesh = _mesh()
-        self._everywhere = NamedSharding(mesh, PartitionSpec())
-        self._shared_out = NamedSharding(mesh, PartitionSpec("data"))
+        self.mesh = mesh or make_mesh()
+        self.accumulate = accumulate
+        _check_batch(config, len(data.train), self.mesh.shape[DATA], accumulate)
         self.config = config
         self.data = data
         model = model or build(config, data)
@@ -77,38 +88,45 @@ class Trainer:
         self.model: LipConvNet = in_dtype(model, config.dtype)
         self.steps_per_epoch = len(data.train) // config.batch_size
         self._optimizer = optimizer(config, self.steps_per_epoch * config.epochs)
-        train = (data.train.images, data.train.labels)
-        self._train = jax.device_put(train, self._everywhere)
-        self._first = jax.jit(self._initial, compiler_options=_COMPILE_FAST)
-        self._jitted = jax.jit(self._run, donate_argnums=(0, 1))
+        self._train = put((data.train.images, data.train.labels), everywhere(self.mesh))
+        state = jax.tree.map(lambda leaf: leaf.sharding, self.like())
+        self._first = jax.jit(
+            self._initial, out_shardings=state, compiler_options=_COMPILE_FAST
+        )
+        self._jitted = jax.jit(
+            self._run,
+            donate_argnums=(0, 1),
+            out_shardings=(state, everywhere(self.mesh)),
+        )
 
     def init(self) -> State:
         """The state before the first step."""
-        return self.place(self._first(jax.random.key(self.config.seed)))
+        return self._first()
 
     def like(self) -> State:
         """Shapes, dtypes and places of a state, without its numbers."""
-        return abstract_state(self.config, self.model)
+        return abstract_state(self.config, self.model, self.mesh)
 
-    def _initial(self, key: jax.Array) -> State:
+    def _initial(self) -> State:
+        key = jax.random.key(self.config.seed)
         image = jnp.zeros((1, *self.model.image_shape), jnp.float32)
         return first_state(self.config, self.model.init(key, image))
 
     def zero_totals(self) -> Totals:
         """Sums over no images."""
-        return self.place(Totals(jnp.float32(0), jnp.int32(0), jnp.int32(0)))
+        return no_totals(self.mesh)
 
-    def place(self, tree: Any) -> Any:
-        """A copy of the tree on every device."""
-        return jax.device_put(tree, self._everywhere)
+    def place(self, state: Any) -> Any:
+        """A state that every host has, where the steps want it."""
+        return put(state, places(state, self.mesh))
 
     def steps(self, state: State, totals: Totals, count: int) -> tuple[State, Totals]:
         """Takes `count` steps in one call; the arguments are used up."""
-        return self._jitted(state, totals, *self._train, jnp.int32(count))
+        return self._jitted(state, totals, *self._train, np.int32(count))
 
     def compiled(self) -> jax.stages.Compiled:
         """The program of `steps`, compiled; later calls of `steps` are at once."""
-        arguments = (self.like(), self.zero_totals(), *self._train, jnp.int32(1))
+        arguments = (self.like(), self.zero_totals(), *self._train, np.int32(1))
         return self._jitted.lower(*arguments).compile()
 
     def memory(self) -> int:
@@ -150,16 +168,13 @@ class Trainer:
     def _step(self, state: State, totals: Totals, order, images, labels):
         x, y = self._batch(state.step, order, images, labels)
         state = self._refreshed(state)
-        gradient = jax.value_and_grad(self._loss, has_aux=True)
-        (loss, (correct, spectral)), grads = gradient(
-            state.params, state.spectral, x, y
-        )
+        (loss, (correct, spectral)), grads = self._gradient(state, x, y)
         updates, opt_state = self._optimizer.update(
             grads, state.opt_state, state.params
         )
         params = optax.apply_updates(state.params, updates)
         totals = Totals(
-            totals.loss + loss * len(y),
+            totals.loss + (loss * len(y)).astype(jnp.float32),
             totals.correct + correct,
             totals.images + len(y),
         )
@@ -170,7 +185,7 @@ class Trainer:
         size = self.config.batch_size
         position = step % self.steps_per_epoch
         chosen = lax.dynamic_slice(order, (position * size,), (size,))
-        chosen = lax.with_sharding_constraint(chosen, self._shared_out)
+        chosen = lax.with_sharding_constraint(chosen, rows(self.mesh))
         x = to_pixels(images[chosen], self.data.levels)
         if self.config.augment:
             crop, flip = jax.random.split(jax.random.fold_in(self._key(), step))
@@ -188,21 +203,51 @@ class Trainer:
         )
         return state._replace(spectral=spectral)
 
-    def _loss(self, params, spectral, x, y):
+    def _gradient(self, state: State, x, y):
+        """((mean loss, (correct images, vectors)), gradient) of a batch."""
+        gradient = jax.value_and_grad(self._loss, has_aux=True)
+        if self.accumulate == 1:
+            return gradient(state.params, state.spectral, x, y, ("spectral",))
+        spectral = refresh_spectral(state.variables, 1)
+
+        def of_part(part):
+            (loss, (correct, _)), grads = gradient(state.params, spectral, *part, ())
+            return loss, correct, grads
+
+        def add(sums, part):
+            return jax.tree.map(jnp.add, sums, of_part(part)), None
+
+        parts = jax.tree.map(self._parts, (x, y))
+        shapes = jax.eval_shape(of_part, jax.tree.map(lambda a: a[0], parts))
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        (loss, correct, grads), _ = lax.scan(add, zeros, parts)
+        mean = functools.partial(jax.tree.map, lambda g: g / self.accumulate)
+        return (mean(loss), (correct, spectral)), mean(grads)
+
+    def _parts(self, batch: jax.Array) -> jax.Array:
+        """Cuts a batch so that every device has its share of every part.
+
+        Which images are in one part does not matter: every n-th, so that none moves.
+        """
+        size = len(batch) // self.accumulate
+        parts = batch.reshape(size, self.accumulate, *batch.shape[1:]).swapaxes(0, 1)
+        return lax.with_sharding_constraint(parts, rows(self.mesh, axis=1))
+
+    def _loss(self, params, spectral, x, y, mutable):
         (logits, penalty), changed = self.model.apply(
             {"params": params, "spectral": spectral},
             x,
             y,
-            mutable=["spectral"],
+            mutable=mutable,
             method="logits_and_penalty",
         )
-        logits = logits.astype(jnp.float32)
+        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
         losses = optax.softmax_cross_entropy_with_integer_labels(
             logits * self.config.temperature, y
         )
         loss = jnp.mean(losses) + self.config.curvature_penalty * penalty
         correct = jnp.sum(jnp.argmax(logits, axis=1) == y)
-        return loss, (correct, changed["spectral"])
+        return loss, (correct, changed.get("spectral"))
 
 
 def first_state(config: Config, variables: Any) -> State:
@@ -212,30 +257,47 @@ def first_state(config: Config, variables: Any) -> State:
     return State(jnp.zeros((), jnp.int32), params, variables["spectral"], fresh)
 
 
-def abstract_state(config: Config, model: LipConvNet) -> State:
-    """Shapes, dtypes and places (every device) of a run's state, whatever its data."""
+def abstract_state(config: Config, model: LipConvNet, mesh: Mesh) -> State:
+    """Shapes, dtypes and places of a run's state, whatever its data."""
     image = jnp.zeros((1, *model.image_shape), jnp.float32)
     state = jax.eval_shape(
         lambda key: first_state(config, model.init(key, image)), jax.random.key(0)
     )
-    everywhere = NamedSharding(_mesh(), PartitionSpec())
-    return jax.tree.map(lambda leaf: leaf.update(sharding=everywhere), state)
+    return jax.tree.map(
+        lambda leaf, place: leaf.update(sharding=place), state, places(state, mesh)
+    )
 
 
-def _check_batch(config: Config, images: int) -> None:
-    devices = jax.device_count()
+def abstract_totals(mesh: Mesh) -> Any:
+    """Shapes, dtypes and places of totals."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((), leaf.dtype, sharding=everywhere(mesh)),
+        _ZERO,
+    )
+
+
+def no_totals(mesh: Mesh) -> Totals:
+    """Sums over no images."""
+    return put(_ZERO, everywhere(mesh))
+
+
+_DTYPES: Any = (np.float32, np.int32, np.int32)
+_ZERO = Totals(*(dtype(0) for dtype in _DTYPES))
+
+
+def _check_batch(config: Config, images: int, shares: int, accumulate: int) -> None:
     if config.batch_size > images:
         raise UserError(
             f"--batch_size={config.batch_size} is more than the {images} images to "
             "train on"
         )
-    if config.batch_size % devices:
+    if accumulate < 1:
+        raise UserError("--accumulate must be at least 1")
+    if config.batch_size % (shares * accumulate):
+        parts = f"{shares} devices" if shares > 1 else f"{accumulate} parts"
+        if shares > 1 and accumulate > 1:
+            parts = f"{shares} devices in {accumulate} parts"
         raise UserError(
-            f"--batch_size={config.batch_size} cannot be shared out over {devices} "
-            f"devices: choose a multiple of {devices}"
+            f"--batch_size={config.batch_size} cannot be shared out over {parts}: "
+            f"choose a multiple of {shares * accumulate}"
         )
-
-
-def _mesh() -> jax.sharding.Mesh:
-    """All devices in a row, which share each batch."""
-    return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))

@@ -99,9 +99,9 @@ def test_in_and_out_again(checkpoint, state, pictures, tmp_path, capsys):
     assert folder.model == model
     assert (folder.config.depth, folder.config.width, folder.config.hidden) == (2, 2, 4)
     assert folder.config.polynomial == "taylor:5" and folder.config.data == data
-    epoch, restored = folder.restore("last")
-    assert epoch == 0 and int(restored.step) == 0
-    chex.assert_trees_all_equal(restored.variables, variables)
+    start = folder.restore("last")
+    assert start.epoch == int(start.state.step) == int(start.totals.images) == 0
+    chex.assert_trees_all_equal(start.state.variables, variables)
     convert(Request(from_run=str(run), to=str(to)))
     printed = capsys.readouterr().out
     assert "--activation=hh2 --pooling=lip1 --head=crc_full" in printed

@@ -16,7 +16,7 @@ from experiments.evaluation import Evaluator, summarize
 from experiments.models import build, from_json, series, to_json
 from experiments.optimizer import decayed, optimizer
 from experiments.report import draw_radii, duration
-from experiments.runs import Run
+from experiments.runs import Checkpoint, Run
 from experiments.training import Trainer
 from lipjax.ops import chebyshev, taylor
 
@@ -80,34 +80,63 @@ def test_an_evaluation_is_traced_once(digits, trainer):
 def test_a_resumed_run_continues_bit_for_bit(trainer, straight, tmp_path):
     run = Run.create(tmp_path / "run", TINY, trainer.model)
     first, _ = _epochs(trainer, trainer.init(), 1, trainer.steps_per_epoch)
-    run.save("last", 1, first)
-    epoch, restored = Run.open(tmp_path / "run").restore("last")
-    assert epoch == 1
-    second, _ = _epochs(trainer, restored, 1, trainer.steps_per_epoch)
+    run.save("last", Checkpoint(first, trainer.zero_totals(), 1))
+    run.close()
+    found = Run.open(tmp_path / "run").restore("last")
+    assert found.epoch == 1
+    second, _ = _epochs(trainer, found.state, 1, trainer.steps_per_epoch)
     chex.assert_trees_all_equal(second, straight[0])
+
+
+def first(trainer):
+    return Checkpoint(trainer.init(), trainer.zero_totals(), 0)
+
+
+def after(trainer, steps):
+    return Checkpoint(*trainer.steps(*first(trainer)[:2], steps), 0)
 
 
 def test_a_failed_save_keeps_the_old_checkpoint(trainer, tmp_path, monkeypatch):
     import orbax.checkpoint as ocp
 
     run = Run.create(tmp_path / "run", TINY, trainer.model)
-    run.save("last", 1, trainer.init())
+    run.save("last", first(trainer))
+    run.close()
+    later = after(trainer, 1)
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ocp.StandardCheckpointer, "save", full)
-        with pytest.raises(UserError, match="No space left.*epoch 1 is kept"):
-            run.save("last", 2, trainer.init())
-    assert run.restore("last")[0] == 1
-    run.save("last", 2, trainer.init())
-    assert run.epochs("last") == [2]
+        patch.setattr(ocp.CheckpointManager, "save", full)
+        with pytest.raises(UserError, match="No space left.*step 0 is kept"):
+            run.save("last", later)
+    assert int(run.restore("last").state.step) == 0
+    run.save("last", later)
+    run.close()
+    assert run.checkpoints("last") == [0, 1]
+
+
+def test_the_last_few_checkpoints_are_kept(trainer, tmp_path):
+    """And what is saved is the state at the call, though steps use its arrays up."""
+    run = Run.create(tmp_path / "run", TINY, trainer.model)
+    run.keep = 2
+    now, due = first(trainer), []
+    for _ in range(4):
+        due.append(jax.tree.map(np.array, (now.state, now.totals)))
+        run.save("last", now)
+        state, totals = trainer.steps(now.state, now.totals, 1)
+        now = now._replace(state=state, totals=totals)
+    run.close()
+    assert run.checkpoints("last") == [2, 3]
+    found = run.restore("last")
+    chex.assert_trees_all_equal((found.state, found.totals), due[3])
 
 
 def test_a_foreign_checkpoint_is_refused(trainer, digits, tmp_path):
     run = Run.create(tmp_path / "run", TINY, trainer.model)
-    run.save("last", 1, trainer.init())
+    run.save("last", first(trainer))
+    run.close()
     other = build(dataclasses.replace(TINY, width=4), digits)
     with pytest.raises(UserError, match="of another network: its parameters"):
         Run(run.path, TINY, other).restore("last")
@@ -124,9 +153,10 @@ def test_a_run_keeps_its_network(digits):
 def test_a_checkpoint_is_restored_whatever_its_batches(trainer, tmp_path):
     config = dataclasses.replace(TINY, batch_size=10**6)
     run = Run.create(tmp_path / "run", config, trainer.model)
-    run.save("last", 1, trainer.init())
-    _, state = Run.open(run.path).restore("last")
-    chex.assert_trees_all_equal(state, trainer.init())
+    run.save("last", first(trainer))
+    run.close()
+    found = Run.open(run.path).restore("last")
+    chex.assert_trees_all_equal(found.state, trainer.init())
 
 
 def test_training_lowers_the_loss(trainer, straight):

@@ -1,0 +1,99 @@
+"""Where arrays lie: a mesh of all devices, and each one's part of the numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from .errors import UserError
+
+DATA, MODEL = "data", "model"
+_WIDE = 256
+"""Channels from which a kernel is worth being shared out."""
+
+_HIDDEN = {
+    "hidden_kernel": PartitionSpec(None, MODEL),
+    "hidden_bias": PartitionSpec(MODEL),
+    "output_kernel": PartitionSpec(MODEL, None),
+}
+"""The curvature head's parameters by their hidden units."""
+
+
+def make_mesh(model_parallel: int = 1) -> Mesh:
+    """All devices of all hosts: groups of `model_parallel` share a copy of the network.
+
+    Axes: "data", over which batches are shared out, and "model", over which the output
+    channels of wide kernels and the hidden units of the curvature head are.
+
+    Raises:
+      UserError: if the devices do not make up such groups.
+    """
+    devices = jax.device_count()
+    if model_parallel < 1 or devices % model_parallel:
+        raise UserError(
+            f"--model_parallel={model_parallel} does not divide the {devices} "
+            f"device{'s' * (devices > 1)}"
+        )
+    shape = (devices // model_parallel, model_parallel)
+    return jax.make_mesh(shape, (DATA, MODEL), axis_types=(AxisType.Auto,) * 2)
+
+
+def everywhere(mesh: Mesh) -> NamedSharding:
+    """A whole copy on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def rows(mesh: Mesh, axis: int = 0) -> NamedSharding:
+    """Shares of an axis over the data axis of the mesh."""
+    return NamedSharding(mesh, PartitionSpec(*[None] * axis, DATA))
+
+
+def places(tree: Any, mesh: Mesh) -> Any:
+    """Where each leaf of a training state lies, by its name and shape.
+
+    The optimiser's copies of the parameters, which end in the same names, lie with
+    them; singular vectors are everywhere.
+    """
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: NamedSharding(mesh, _spec(path, leaf.shape, mesh)), tree
+    )
+
+
+def _spec(path: tuple[Any, ...], shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+    name = getattr(path[-1], "key", None) if path else None
+    if name in _HIDDEN:
+        spec = _HIDDEN[name]
+    elif name == "kernel" and len(shape) == 4 and shape[-1] >= _WIDE:
+        spec = PartitionSpec(None, None, None, MODEL)
+    else:
+        return PartitionSpec()
+    shared = shape[spec.index(MODEL)]
+    return spec if shared % mesh.shape[MODEL] == 0 else PartitionSpec()
+
+
+def put(tree: Any, shardings: Any) -> Any:
+    """Puts numbers that every host has on the devices.
+
+    Args:
+      tree: arrays of NumPy, or of JAX on this host.
+      shardings: one for all leaves, or a tree of them.
+    """
+    if isinstance(shardings, NamedSharding):
+        shardings = jax.tree.map(lambda _: shardings, tree)
+    if jax.process_count() == 1:
+        return jax.device_put(tree, shardings)
+    return jax.tree.map(_put_share, tree, shardings)
+
+
+def _put_share(leaf: Any, sharding: NamedSharding) -> jax.Array:
+    array = np.asarray(leaf)
+    return jax.make_array_from_callback(array.shape, sharding, lambda i: array[i])
+
+
+def whole(tree: Any, mesh: Mesh) -> Any:
+    """A copy of every leaf on this host, for all hosts to call."""
+    copy = jax.jit(lambda tree: tree, out_shardings=everywhere(mesh))
+    return jax.tree.map(np.asarray, copy(tree))

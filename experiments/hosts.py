@@ -1,0 +1,46 @@
+"""What the hosts of one run have in common."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+_TEXT = 4096  # bytes of a text that the first host tells
+
+
+def is_first() -> bool:
+    """Whether this host is the one that writes and prints."""
+    return jax.process_index() == 0
+
+
+def agreed(of_first: int, of_any: int) -> tuple[int, int]:
+    """The first host's number, and the largest of all hosts' numbers.
+
+    For all hosts to call: whatever decides what they do next must be the same.
+    """
+    if jax.process_count() == 1:
+        return of_first, of_any
+    numbers = multihost_utils.process_allgather(np.array([of_first, of_any]))
+    return int(numbers[0, 0]), int(numbers[:, 1].max())
+
+
+def of_first(text: str) -> str:
+    """The first host's text, for all hosts to call."""
+    if jax.process_count() == 1:
+        return text
+    content = np.frombuffer(text.encode().ljust(_TEXT, b"\0"), np.uint8)
+    told = multihost_utils.broadcast_one_to_all(content)
+    return np.asarray(told, np.uint8).tobytes().rstrip(b"\0").decode()
+
+
+def meet() -> None:
+    """Waits for all hosts."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("lipjax")
+
+
+def part() -> None:
+    """Waits for all hosts, of which none needs another from then on."""
+    if jax.process_count() > 1:
+        jax.distributed.shutdown()

@@ -1,0 +1,120 @@
+"""Where the processes of a run meet, and learn of each other's end."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+from .messages import Link, Message, free_port, ready
+
+_GRACE = 1.0  # seconds between a failure and those that it draws after it
+GOOD = (0, 130)
+"""Exit codes of an end that is no failure: done or stopped, interrupted."""
+
+
+class Hub(threading.Thread):
+    """Waits for all processes, lets them start, and stops all if one fails.
+
+    Args:
+      server: takes their connections.
+      count: how many processes there are.
+      seconds: how long to wait for all of them.
+    """
+
+    def __init__(self, server: socket.socket, count: int, seconds: float) -> None:
+        super().__init__(daemon=True)
+        self._server, self._count, self._seconds = server, count, seconds
+        self._links: dict[int, Link] = {}
+        self._names: dict[int, str] = {}
+
+    def run(self) -> None:
+        """Meets, starts, watches, until all processes have ended."""
+        with self._server:
+            refusal = self._meet()
+        if refusal:
+            self._tell({"stop": refusal})
+            return
+        self._tell({"go": free_port()})
+        failure = self._watch()
+        if failure:
+            self._tell({"stop": failure})
+
+    def _tell(self, message: Message) -> None:
+        for link in self._links.values():
+            link.send(message)
+
+    def _meet(self) -> str | None:
+        """Waits until every process has come; what is wrong, if something is."""
+        deadline = time.monotonic() + self._seconds
+        flags: dict[int, list[str]] = {}
+        while len(flags) < self._count:
+            if not ready([self._server], deadline - time.monotonic()):
+                missing = [str(i) for i in range(self._count) if i not in flags]
+                return (
+                    f"of {self._count} processes, {_listed(missing)} did not come "
+                    f"within {self._seconds:g} s"
+                )
+            link = Link(self._server.accept()[0])
+            try:
+                hello = link.receive(5)
+            except TimeoutError:
+                continue
+            if hello is None or "process" not in hello:  # not one of ours
+                continue
+            index = hello["process"]
+            if index in flags:
+                link.send({"stop": "", "alone": f"process {index} is there already"})
+                continue
+            self._links[index], self._names[index] = link, hello["name"]
+            flags[index] = hello["flags"]
+        return self._differences(flags)
+
+    def _differences(self, flags: dict[int, list[str]]) -> str | None:
+        for index, given in sorted(flags.items()):
+            if given != flags[0]:
+                here = [f for f in given if f not in flags[0]] or ["fewer"]
+                there = [f for f in flags[0] if f not in given] or ["fewer"]
+                return (
+                    f"{self._called(index)} was started with other settings than "
+                    f"process 0: {' '.join(here)} instead of {' '.join(there)}"
+                )
+        return None
+
+    def _watch(self) -> str | None:
+        """Waits until all have ended well (None) or one has not (why)."""
+        running, bad, deadline = dict(self._links), [], None
+        while running and (deadline is None or time.monotonic() < deadline):
+            left = 3600 if deadline is None else deadline - time.monotonic()
+            sockets = {link.socket: i for i, link in running.items()}
+            for found in ready(list(sockets), left):
+                index = sockets[found]
+                end = running.pop(index).receive() or {"ended": None, "line": ""}
+                if end["ended"] not in GOOD:
+                    bad.append((_weight(end), index, end))
+                    deadline = deadline or time.monotonic() + _GRACE
+        if not bad:
+            return None
+        _, index, end = min(bad, key=lambda b: b[:2])
+        return self._why(index, end)
+
+    def _why(self, index: int, end: Message) -> str:
+        code = end["ended"]
+        if code is None or code < 0:
+            signal = f" (signal {-code})" if code else ""
+            return f"{self._called(index)} was lost{signal}: go on with --resume"
+        line = end["line"] or f"it ended with code {code}"
+        return line if index == 0 else f"{self._called(index)}: {line}"
+
+    def _called(self, index: int) -> str:
+        return f"process {index} on {self._names[index]}"
+
+
+def _weight(end: Message) -> int:
+    """A failure draws others after it: what a program said, then how it ended."""
+    return (2, 1).index(end["ended"]) if end["ended"] in (2, 1) else 2
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:8])
+    return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown

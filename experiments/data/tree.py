@@ -41,25 +41,46 @@ def files(path: pathlib.Path) -> Iterator[tuple[Name, bytes | None]]:
     Raises:
       UserError: if `path` cannot be read to its end, or a file is out of place.
     """
-    entries = _walk if path.is_dir() else _unpack
-    roots = set()
     try:
-        for parts, read in entries(path):
-            root, name = _locate(parts)
-            if not name or _is_hidden(parts):
-                continue
-            roots.add(root)
-            if len(roots) > 1:
-                raise UserError(f"{path} has more than one folder {name[0]}/")
-            _check_place(path, parts, name, read is None)
-            if len(name) > 1:
-                yield name, read() if read else None
+        for name, read in _places(path):
+            yield name, read() if read else None
     except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError) as error:
         raise UserError(
             f"{path} is no tar archive, or is cut short or damaged: get it again"
         ) from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def paths(folder: pathlib.Path) -> dict[Name, pathlib.Path | None]:
+    """Class folders, with None, and image files of a folder; no file is read.
+
+    Raises:
+      UserError: if the folder cannot be listed, or a file is out of place.
+    """
+    try:
+        return {
+            name: folder.joinpath(*name) if read else None
+            for name, read in _places(folder)
+        }
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error}") from error
+
+
+def _places(path: pathlib.Path) -> Iterator[tuple[Name, Reader | None]]:
+    """Names under train/ and test/, each with what reads it, None for a folder."""
+    entries = _walk if path.is_dir() else _unpack
+    roots = set()
+    for parts, read in entries(path):
+        root, name = _locate(parts)
+        if not name or _is_hidden(parts):
+            continue
+        roots.add(root)
+        if len(roots) > 1:
+            raise UserError(f"{path} has more than one folder {name[0]}/")
+        _check_place(path, parts, name, read is None)
+        if len(name) > 1:
+            yield name, read
 
 
 def _is_hidden(parts: Name) -> bool:

@@ -25,7 +25,8 @@ from typing import Any
 import tqdm
 from absl import flags
 
-from .data.packing import Plan, Shard, make_plan, pack_shard
+from .data.packing import pack_shard
+from .data.plan import Plan, Shard, make_plan
 from .data.shards import INFO, Info, read_info, to_json
 from .errors import UserError
 from .files import write_json

@@ -88,7 +88,11 @@ class Stream:
         return self
 
     def __next__(self) -> Batch:
-        batch = next(self._iterator)
+        try:
+            batch = next(self._iterator)
+        except BaseException:  # Grain would go on with the batch after this one
+            self.close()
+            raise
         self._step += 1
         return batch
 

@@ -7,6 +7,7 @@ __MACOSX, Thumbs.db and desktop.ini. Everything else must be an image of a class
 
 from __future__ import annotations
 
+import functools
 import lzma
 import os
 import pathlib
@@ -52,17 +53,14 @@ def files(path: pathlib.Path) -> Iterator[tuple[Name, bytes | None]]:
         raise UserError(f"{path} cannot be read: {error}") from error
 
 
-def paths(folder: pathlib.Path) -> dict[Name, pathlib.Path | None]:
-    """Class folders, with None, and image files of a folder; no file is read.
+def names(folder: pathlib.Path) -> list[Name]:
+    """Class folders, (split, class), and image files, (split, class, file), unread.
 
     Raises:
       UserError: if the folder cannot be listed, or a file is out of place.
     """
     try:
-        return {
-            name: folder.joinpath(*name) if read else None
-            for name, read in _places(folder)
-        }
+        return [name for name, _ in _places(folder)]
     except OSError as error:
         raise UserError(f"{folder} cannot be read: {error}") from error
 
@@ -115,10 +113,14 @@ def _walk_below(
         return
     with os.scandir(folder) as entries:
         for entry in entries:
-            name, path = (*parts, entry.name), pathlib.Path(entry.path)
-            yield name, None if entry.is_dir() else path.read_bytes
+            name = (*parts, entry.name)
+            yield name, None if entry.is_dir() else functools.partial(_read, entry.path)
             if entry.is_dir() and len(name) < 3:
-                yield from _walk_below(path, name)
+                yield from _walk_below(pathlib.Path(entry.path), name)
+
+
+def _read(path: str) -> bytes:
+    return pathlib.Path(path).read_bytes()
 
 
 def _unpack(path: pathlib.Path) -> Iterator[tuple[Name, Reader | None]]:

@@ -87,7 +87,10 @@ def _pack(plan: Plan, shards: list[Shard], out: Path) -> Info:
 
 
 def _begin(plan: Plan, shards: list[Shard], out: Path) -> dict[str, Any]:
-    """What is done already; makes the folder if it is not there."""
+    """What is done already; makes the folder if it is not there.
+
+    Deletes files that are not complete: a program that still writes one fails then.
+    """
     path = out / _PROGRESS
     if path.exists():
         progress = _read(path)

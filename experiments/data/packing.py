@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -40,7 +41,7 @@ def pack_shard(
       UserError: if images do not decode, or are of another size than the plan's.
       OSError: if the file cannot be written.
     """
-    part = out / f".{shard.filename}.part"
+    part = out / f".{shard.filename}.{uuid.uuid4().hex[:8]}.part"  # nobody else's
     stamp = shard.stamp()
     try:
         counts = _write(plan, shard, part, progress)

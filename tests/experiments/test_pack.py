@@ -134,13 +134,28 @@ def test_a_killed_program_goes_on(images, tmp_path):
     command = [sys.executable, "-c", KILLED, images, out]
     command.append("train-00002-of-00006.array_record")
     assert subprocess.run(command, cwd=ROOT).returncode == -signal.SIGKILL
-    assert (out / ".train-00003-of-00006.array_record.part").exists()
+    assert len(list(out.glob(".train-00003-of-00006.array_record.*.part"))) == 1
     flags = (f"--images={images}", "--shard_images=4")
     for folder in (out, straight):
         result = program("pack", *flags, f"--out={folder}")
         assert result.returncode == 0 and result.stderr == ""
         assert f"{folder}: 21 training and 6 test images of 3" in result.stdout
     assert contents(out) == contents(straight)
+
+
+def test_of_two_programs_at_once_the_later_one_wins(images, tmp_path, monkeypatch):
+    append, out, calls = packing._append, tmp_path / "out", []
+
+    def late(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            pack(images, out, shard_images=4)
+        return append(*arguments)
+
+    monkeypatch.setattr(packing, "_append", late)
+    assert "cannot be written" in fails(images, out, shard_images=4)
+    pack(images, tmp_path / "straight", shard_images=4)
+    assert contents(out) == contents(tmp_path / "straight")
 
 
 def interrupt(images, out, monkeypatch, **options):

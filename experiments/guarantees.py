@@ -48,7 +48,7 @@ def cost_of_proof(folder: Run, variables: Any, test: Split, levels: int):
     begin = time.perf_counter()
     certifier = Certifier(exact_network(folder.model, variables))
     proving = time.perf_counter() - begin
-    x = test.images.astype(np.float64) / levels
+    x = np.asarray(test.images, np.float64) / levels
     found = _certified(certifier, x)  # compiles
     begin = time.perf_counter()
     found = _certified(certifier, x)

@@ -22,7 +22,9 @@ def _of(help_text: str, default: Any = dataclasses.MISSING, choices=None) -> Any
 class Config:
     """All settings of a training run; a preset fills them in."""
 
-    data: str = _of("data set: digits, cifar10, cifar100 or folder:PATH", "digits")
+    data: str = _of(
+        "data set: digits, cifar10, cifar100, folder:PATH or records:DIR", "digits"
+    )
     data_dir: str | None = _of("where prepared data sets are kept", None)
     validation: int | None = _of("training images held out for validation", None)
     depth: int = _of("layers: a multiple of the stages (5 for 32x32 images)", 5)

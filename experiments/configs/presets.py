@@ -37,6 +37,23 @@ def narrow() -> Config:
     return Config(data="cifar10", width=8, epochs=10)
 
 
+def imagenet() -> Config:
+    """LipConvNet-10 with 64 initial channels on ImageNet at 64x64, from the disk.
+
+        python -m experiments.pack --images=PATH --out=imagenet64 --side=64
+        python -m experiments.train --preset=imagenet
+
+    PATH has train/CLASS/* and test/CLASS/* (the official validation images). With
+    --data=records:DIR of another packing, 224x224 say, the network has as many stages
+    and a head of that size. The numbers are a start: they are not tuned, and no run of
+    ImageNet stands behind them.
+    """
+    return Config(
+        data="records:imagenet64", depth=10, width=64, epochs=90, batch_size=512
+    )
+
+
 PRESETS: dict[str, Callable[[], Config]] = {
-    preset.__name__: preset for preset in (digits, lipconvnet, lipconvnet_crc, narrow)
+    preset.__name__: preset
+    for preset in (digits, lipconvnet, lipconvnet_crc, narrow, imagenet)
 }

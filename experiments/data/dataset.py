@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from typing import Any, Self
 
 import numpy as np
 
@@ -16,17 +17,28 @@ SPLITS = ("train", "test")
 _CHUNK = 1 << 22  # bytes counted at a time: bincount makes int64 copies of them
 
 
+Sums = tuple[int, int, int]
+"""How many pixels, their sum and the sum of their squares, of one channel."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Images uint8 [N, H, W, C] with their labels int32 [N]."""
+    """Images uint8 [N, H, W, C] with their labels int32 [N].
 
-    images: np.ndarray
+    The images are an array, or `records.RecordImages`, which are indexed like one.
+    """
+
+    images: Any
     labels: np.ndarray
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def spread(self, count: int | None) -> Split:
+    def take(self, rows: np.ndarray) -> Self:
+        """The images with these numbers, in this order."""
+        return type(self)(self.images[rows], self.labels[rows])
+
+    def spread(self, count: int | None) -> Self:
         """At most `count` of the images, at even distances; None: all of them.
 
         Folders are read class by class, so the first images would be of one class.
@@ -36,7 +48,7 @@ class Split:
           >>> split.spread(3).labels.tolist()
           [0, 2, 4]
         """
-        return _take(self, evenly(len(self), count))
+        return self.take(evenly(len(self), count))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +64,8 @@ class Dataset:
       levels: a pixel is images / levels, in [0, 1].
       flip: whether a mirrored training image is still of its class.
       crop_padding: pixels of zero padding for random crops; 0: no crops.
+      sums: of each channel over all training images, held out or not, where they are
+        known; None: to be counted when asked for.
     """
 
     name: str
@@ -62,6 +76,7 @@ class Dataset:
     levels: int
     flip: bool
     crop_padding: int
+    sums: tuple[Sums, ...] | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -90,8 +105,11 @@ class Dataset:
 
     @functools.cached_property
     def _moments(self) -> list[tuple[float, float]]:
-        counts = _histogram(self.train.images) + _histogram(self.validation.images)
-        return [_mean_and_std(count, self.levels) for count in counts]
+        sums = self.sums
+        if sums is None:
+            parts = (self.train.images, self.validation.images)
+            sums = pixel_sums(histogram(parts[0]) + histogram(parts[1]))
+        return [_mean_and_std(channel, self.levels) for channel in sums]
 
 
 def evenly(size: int, count: int | None) -> np.ndarray:
@@ -100,7 +118,7 @@ def evenly(size: int, count: int | None) -> np.ndarray:
     return np.arange(count) * size // max(count, 1)
 
 
-def _histogram(images: np.ndarray) -> np.ndarray:
+def histogram(images: np.ndarray) -> np.ndarray:
     """Counts of each byte value per channel, int64 [C, 256]."""
     channels = images.shape[-1]
     counts = np.zeros((channels, 256), np.int64)
@@ -112,12 +130,23 @@ def _histogram(images: np.ndarray) -> np.ndarray:
     return counts
 
 
-def _mean_and_std(counts: np.ndarray, levels: int) -> tuple[float, float]:
-    """Mean and standard deviation of pixels / levels; sums are exact integers."""
-    total, first, second = (
-        sum(value**power * int(n) for value, n in enumerate(counts))
-        for power in range(3)
-    )
+def pixel_sums(counts: np.ndarray) -> tuple[Sums, ...]:
+    """The exact sums of each channel, from its counts of byte values [C, 256].
+
+    Example:
+      >>> pixel_sums(histogram(np.array([[[[1, 3]]], [[[2, 3]]]])))
+      ((2, 3, 5), (2, 6, 18))
+    """
+
+    def total(channel: np.ndarray, power: int) -> int:
+        return sum(value**power * int(n) for value, n in enumerate(channel))
+
+    return tuple((total(c, 0), total(c, 1), total(c, 2)) for c in counts)
+
+
+def _mean_and_std(sums: Sums, levels: int) -> tuple[float, float]:
+    """Mean and standard deviation of pixels / levels; exact up to the last steps."""
+    total, first, second = sums
     variance = (total * second - first**2) / total**2
     return first / total / levels, math.sqrt(variance) / levels
 
@@ -144,22 +173,28 @@ def hold_out(split: Split, count: int) -> tuple[Split, Split]:
       >>> taken.labels.tolist(), rest.labels.tolist()
       ([0, 0, 1], [0, 0, 1])
     """
-    _check_count(split, count)
-    order = np.random.default_rng(0).permutation(len(split))
-    labels = split.labels[order]
-    sizes = np.bincount(labels)[labels]
-    ranks = _rank_in_class(labels)
+    taken = _held_out(split.labels, count)
+    return split.take(np.flatnonzero(~taken)), split.take(np.flatnonzero(taken))
+
+
+def _held_out(labels: np.ndarray, count: int) -> np.ndarray:
+    """Which of the images with these labels to hold out, bool [N]."""
+    _check_count(labels, count)
+    order = np.random.default_rng(0).permutation(len(labels))
+    shuffled = labels[order]
+    sizes = np.bincount(shuffled)[shuffled]
+    ranks = _rank_in_class(shuffled)
     share = np.where(ranks < sizes - 1, ranks / sizes, np.inf)
-    taken = np.zeros(len(split), bool)
+    taken = np.zeros(len(labels), bool)
     taken[order[np.argsort(share, kind="stable")[:count]]] = True
-    return _take(split, ~taken), _take(split, taken)
+    return taken
 
 
-def _check_count(split: Split, count: int) -> None:
-    most = len(split) - len(np.unique(split.labels))
+def _check_count(labels: np.ndarray, count: int) -> None:
+    most = len(labels) - len(np.unique(labels))
     if not 0 <= count <= most:
         raise UserError(
-            f"cannot hold out {count} of {len(split)} training images: choose 0 to "
+            f"cannot hold out {count} of {len(labels)} training images: choose 0 to "
             f"{most}, which leaves one image of each class"
         )
 
@@ -174,10 +209,6 @@ def _rank_in_class(labels: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _take(split: Split, chosen: np.ndarray) -> Split:
-    return Split(split.images[chosen], split.labels[chosen])
-
-
 def unsplit(
     name: str,
     train: Split,
@@ -187,7 +218,10 @@ def unsplit(
     levels: int = 255,
     flip: bool = True,
     crop_padding: int,
+    sums: tuple[Sums, ...] | None = None,
 ) -> Dataset:
     """A data set whose validation set is still empty."""
-    empty = Split(train.images[:0], train.labels[:0])
-    return Dataset(name, train, empty, test, class_names, levels, flip, crop_padding)
+    empty = train.take(np.arange(0))
+    return Dataset(
+        name, train, empty, test, class_names, levels, flip, crop_padding, sums
+    )

@@ -45,10 +45,10 @@ def _read(path: pathlib.Path) -> Arrays:
     if not path.exists():
         raise UserError(f"{path} does not exist")
     images, classes = _decode_all(path)
-    names = _class_names(path, images, classes)
+    names = class_names(path, images, classes)
     _check_sizes(path, images)
     if any(image.ndim == 3 for image in images.values()):
-        images = {name: _rgb(image) for name, image in images.items()}
+        images = {name: rgb(image) for name, image in images.items()}
     arrays: Arrays = {"class_names": np.array(names)}
     for split in SPLITS:
         of_split = {name: image for name, image in images.items() if name[0] == split}
@@ -72,12 +72,13 @@ def _decode_all(path: pathlib.Path) -> tuple[dict[Name, np.ndarray], set[Name]]:
             broken.append(name)
         else:
             images[name] = image
-    _check_decoded(path, broken)
+    check_decoded(path, broken)
     order = sorted(images, key=lambda name: (SPLITS.index(name[0]), name))
     return {name: images[name] for name in order}, classes
 
 
-def _check_decoded(path: pathlib.Path, broken: list[Name]) -> None:
+def check_decoded(path: pathlib.Path, broken: list[Name]) -> None:
+    """Refuses images that do not decode, naming the first three of them."""
     if broken:
         first = ", ".join("/".join(name) for name in sorted(broken)[:3])
         more = ", …" if len(broken) > 3 else ""
@@ -88,10 +89,19 @@ def _check_decoded(path: pathlib.Path, broken: list[Name]) -> None:
         )
 
 
-def _class_names(
-    path: pathlib.Path, images: dict[Name, np.ndarray], classes: set[Name]
+def class_names(
+    path: pathlib.Path, images: Iterable[Name], classes: set[Name]
 ) -> list[str]:
-    """Sorted names of the training classes, of which those of the test are some."""
+    """Sorted names of the training classes, of which those of the test are some.
+
+    Args:
+      path: what holds the images, for messages.
+      images: (split, class, file) of every image.
+      classes: (split, class) of every class folder and image.
+
+    Raises:
+      UserError: if a split or a class has no images, or the splits do not agree.
+    """
     train, test = ({name[1] for name in classes if name[0] == s} for s in SPLITS)
     for split, found in zip(SPLITS, (train, test), strict=True):
         if not found:
@@ -114,14 +124,17 @@ def _check_sizes(path: pathlib.Path, images: dict[Name, np.ndarray]) -> None:
     for name, image in images.items():
         if image.shape[:2] != reference.shape[:2]:
             raise UserError(
-                f"{path}: {'/'.join(name)} is {_size(image)}, but {'/'.join(first)} is "
-                f"{_size(reference)} pixels: all images must have one size"
+                f"{path}: {'/'.join(name)} is {size_text(image)}, but "
+                f"{'/'.join(first)} is {size_text(reference)} pixels: all images must "
+                "have one size"
             )
 
 
-def _size(image: np.ndarray) -> str:
+def size_text(image: np.ndarray) -> str:
+    """The size as people write it: width x height."""
     return f"{image.shape[1]}x{image.shape[0]}"
 
 
-def _rgb(image: np.ndarray) -> np.ndarray:
+def rgb(image: np.ndarray) -> np.ndarray:
+    """The image [H, W] or [H, W, 3] with three channels."""
     return image if image.ndim == 3 else np.repeat(image[..., np.newaxis], 3, axis=2)

@@ -7,8 +7,8 @@ import dataclasses
 from ..errors import UserError
 from .dataset import Dataset, hold_out
 
-_CHOICES = "digits, cifar10, cifar100, folder:PATH"
-_FOLDER = "folder:"
+_CHOICES = "digits, cifar10, cifar100, folder:PATH, records:DIR"
+_FOLDER, _RECORDS = "folder:", "records:"
 _VALIDATION = {"digits": 180}  # others: 2 % of the training images
 
 
@@ -18,14 +18,15 @@ def load(
     """Reads a data set, and holds a validation set out of its training images.
 
     Args:
-      name: "digits", "cifar10", "cifar100" or "folder:PATH".
+      name: "digits", "cifar10", "cifar100", "folder:PATH" or "records:DIR".
       data_dir: where prepared data lies; None: the default of
         tensorflow-datasets, and the user's cache folder for "folder:ARCHIVE".
       validation: number of training images to hold out, the same share of every
         class; None: 180 of digits, else 2 % and at least one per class if possible.
 
     Returns:
-      The data set; images are uint8 [N, H, W, C], labels int32 [N].
+      The data set; images are uint8 [N, H, W, C], labels int32 [N]. Those of
+      "records:DIR" stay on the disk: see `records.RecordImages`.
 
     Raises:
       UserError: if the name is unknown, the data cannot be had or is damaged, or
@@ -58,6 +59,10 @@ def _read(name: str, data_dir: str | None) -> Dataset:
         from .folder import load_folder
 
         return load_folder(name.removeprefix(_FOLDER), data_dir)
+    if name.startswith(_RECORDS) and name != _RECORDS:
+        from .records import load_records
+
+        return load_records(name.removeprefix(_RECORDS))
     raise UserError(f"unknown data set {name!r}: choose one of {_CHOICES}")
 
 

@@ -7,6 +7,7 @@ __MACOSX, Thumbs.db and desktop.ini. Everything else must be an image of a class
 
 from __future__ import annotations
 
+import functools
 import lzma
 import os
 import pathlib
@@ -41,25 +42,43 @@ def files(path: pathlib.Path) -> Iterator[tuple[Name, bytes | None]]:
     Raises:
       UserError: if `path` cannot be read to its end, or a file is out of place.
     """
-    entries = _walk if path.is_dir() else _unpack
-    roots = set()
     try:
-        for parts, read in entries(path):
-            root, name = _locate(parts)
-            if not name or _is_hidden(parts):
-                continue
-            roots.add(root)
-            if len(roots) > 1:
-                raise UserError(f"{path} has more than one folder {name[0]}/")
-            _check_place(path, parts, name, read is None)
-            if len(name) > 1:
-                yield name, read() if read else None
+        for name, read in _places(path):
+            yield name, read() if read else None
     except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError) as error:
         raise UserError(
             f"{path} is no tar archive, or is cut short or damaged: get it again"
         ) from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def names(folder: pathlib.Path) -> list[Name]:
+    """Class folders, (split, class), and image files, (split, class, file), unread.
+
+    Raises:
+      UserError: if the folder cannot be listed, or a file is out of place.
+    """
+    try:
+        return [name for name, _ in _places(folder)]
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error}") from error
+
+
+def _places(path: pathlib.Path) -> Iterator[tuple[Name, Reader | None]]:
+    """Names under train/ and test/, each with what reads it, None for a folder."""
+    entries = _walk if path.is_dir() else _unpack
+    roots = set()
+    for parts, read in entries(path):
+        root, name = _locate(parts)
+        if not name or _is_hidden(parts):
+            continue
+        roots.add(root)
+        if len(roots) > 1:
+            raise UserError(f"{path} has more than one folder {name[0]}/")
+        _check_place(path, parts, name, read is None)
+        if len(name) > 1:
+            yield name, read
 
 
 def _is_hidden(parts: Name) -> bool:
@@ -94,10 +113,14 @@ def _walk_below(
         return
     with os.scandir(folder) as entries:
         for entry in entries:
-            name, path = (*parts, entry.name), pathlib.Path(entry.path)
-            yield name, None if entry.is_dir() else path.read_bytes
+            name = (*parts, entry.name)
+            yield name, None if entry.is_dir() else functools.partial(_read, entry.path)
             if entry.is_dir() and len(name) < 3:
-                yield from _walk_below(path, name)
+                yield from _walk_below(pathlib.Path(entry.path), name)
+
+
+def _read(path: str) -> bytes:
+    return pathlib.Path(path).read_bytes()
 
 
 def _unpack(path: pathlib.Path) -> Iterator[tuple[Name, Reader | None]]:

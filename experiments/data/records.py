@@ -1,0 +1,108 @@
+"""Images packed by `experiments.pack`, read from the disk as they are asked for."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+from typing import Any, Self
+
+import numpy as np
+
+from ..errors import UserError
+from .dataset import SPLITS, Dataset, Split, unsplit
+from .shards import Shards, read_info
+
+
+class RecordImages:
+    """Images on the disk, indexed like an array uint8 [N, H, W, C].
+
+    An index along the first axis, be it a number, a slice or an array of either, reads
+    and gives an array; `np.asarray` reads everything. Threads may read at once.
+
+    Args:
+      shards: the records.
+      rows: numbers of the records that are the images, int64 [N].
+      image_shape: height, width and channels of every image.
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(
+        self, shards: Shards, rows: np.ndarray, image_shape: tuple[int, int, int]
+    ) -> None:
+        self._shards = shards
+        self._rows = rows
+        self._image_shape = image_shape
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """N, height, width and channels."""
+        return len(self._rows), *self._image_shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all pixels; they are not in memory."""
+        return math.prod(self.shape)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        rows = np.asarray(self._rows[index])
+        records = self._shards.read(rows.ravel())
+        pixels = np.frombuffer(bytearray().join(records), np.uint8)
+        if pixels.size != rows.size * math.prod(self._image_shape):
+            raise UserError("records are not of the images' size: pack them again")
+        return pixels.reshape(*rows.shape, *self._image_shape)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def take(self, rows: np.ndarray) -> RecordImages:
+        """The images with these numbers, unread."""
+        return RecordImages(self._shards, self._rows[rows], self._image_shape)
+
+
+class RecordSplit(Split):
+    """A split whose `images` are `RecordImages`; to take some of them reads nothing."""
+
+    def take(self, rows: np.ndarray) -> Self:
+        return type(self)(self.images.take(rows), self.labels[rows])
+
+
+def load_records(where: str) -> Dataset:
+    """Opens images that `python -m experiments.pack` wrote; reads none of them.
+
+    Args:
+      where: the folder.
+
+    Returns:
+      The data set, its splits `RecordSplit`s, in the order of the class names.
+
+    Raises:
+      UserError: if the folder is not complete, or a file of another size than it was.
+    """
+    folder = pathlib.Path(where).expanduser()
+    info = read_info(folder)
+
+    def opened(split: str) -> RecordSplit:
+        shards = Shards(folder, split, info)
+        rows = np.arange(len(shards))
+        return RecordSplit(
+            RecordImages(shards, rows, info.image_shape), info.labels(split)
+        )
+
+    train, test = (opened(split) for split in SPLITS)
+    return unsplit(
+        f"records:{where}",
+        train,
+        test,
+        info.class_names,
+        crop_padding=min(info.image_shape[:2]) // 8,
+        sums=info.sums,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -101,8 +102,8 @@ class Hub(threading.Thread):
     def _why(self, index: int, end: Message) -> str:
         code = end["ended"]
         if code is None or code < 0:
-            signal = f" (signal {-code})" if code else ""
-            return f"{self._called(index)} was lost{signal}: go on with --resume"
+            how = f" (signal {-code})" if code else ""
+            return f"{self._called(index)} was lost{how}: go on with --resume"
         line = end["line"] or f"it ended with code {code}"
         return line if index == 0 else f"{self._called(index)}: {line}"
 
@@ -111,8 +112,15 @@ class Hub(threading.Thread):
 
 
 def _weight(end: Message) -> int:
-    """A failure draws others after it: what a program said, then how it ended."""
-    return (2, 1).index(end["ended"]) if end["ended"] in (2, 1) else 2
+    """A failure draws others after it: the smaller, the likelier the first.
+
+    A process that is killed makes the others fail; one that says what is wrong, or
+    ends with a traceback, makes JAX abort the others.
+    """
+    code = end["ended"]
+    if code in (2, 1):
+        return 3 - code
+    return 3 if code == -signal.SIGABRT else 0
 
 
 def _listed(names: list[str]) -> str:

@@ -246,7 +246,7 @@ class Trainer:
             logits * self.config.temperature, y
         )
         loss = jnp.mean(losses) + self.config.curvature_penalty * penalty
-        correct = jnp.sum(jnp.argmax(logits, axis=1) == y)
+        correct = jnp.sum(jnp.argmax(logits, axis=1) == y, dtype=jnp.int32)
         return loss, (correct, changed.get("spectral"))
 
 

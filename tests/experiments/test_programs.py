@@ -1,12 +1,9 @@
 """The programs as a user meets them: help, mistakes, a whole small run."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -167,64 +164,6 @@ def test_nothing_certified_is_nothing_to_attack(finished, tmp_path):
     assert "nothing to attack" in refused("attack", f"--run={copy}", "--points=9")
     for name in ("attack", "certify", "guarantees"):
         assert "--images" in refused(name, f"--run={copy}", "--images=0")
-
-
-LONGER = ("--epochs=60", "--batch_size=8", "--width=2", "--depth=2", "--validation=4")
-
-
-@pytest.mark.parametrize(
-    "number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
-)
-def test_a_run_that_is_cut_resumes_bit_for_bit(pictures, tmp_path, number):
-    """Killed outright, or by Ctrl-C, it ends as if nothing had happened."""
-    flags = (f"--data=folder:{pictures}", *LONGER)
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert program("train", f"--run={whole}", *flags).returncode == 0
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "0"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "experiments.train", f"--run={cut}", *flags],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    metrics = cut / "metrics.jsonl"
-    while not metrics.exists() or len(metrics.read_text().splitlines()) < 4:
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(number)
-    printed, errors = process.communicate(timeout=60)
-    assert process.returncode != 0
-    if number == signal.SIGINT:
-        assert f"--resume={cut}" in printed and "Traceback" not in errors
-    result = program("train", f"--resume={cut}")
-    assert result.returncode == 0, result.stderr
-    for name in ("metrics.jsonl", "certificates.jsonl"):
-        ours, theirs = (_json_lines(path / name) for path in (cut, whole))
-        for row in (*ours, *theirs):
-            row.pop("seconds", None), row.pop("images_per_second", None)
-        assert ours == theirs
-
-
-def test_two_devices_train_as_one(finished, pictures, tmp_path):
-    run, _ = finished
-    flags = os.environ.get("XLA_FLAGS", "")
-    result = program(
-        "train",
-        f"--data=folder:{pictures}",
-        f"--run={tmp_path / 'run'}",
-        *("--epochs=2", "--batch_size=8", "--width=2", "--depth=2", "--validation=4"),
-        XLA_FLAGS=f"{flags} --xla_force_host_platform_device_count=2",
-    )
-    assert result.returncode == 0, result.stderr
-    assert "2 x cpu" in result.stdout
-    one, two = (
-        [row["loss"] for row in _json_lines(path / "metrics.jsonl")]
-        for path in (run, tmp_path / "run")
-    )
-    # float32 sums in another order, through 4 steps
-    assert two == pytest.approx(one, rel=1e-5, abs=2e-6)
 
 
 def test_a_damaged_checkpoint_is_one_line(finished, tmp_path):

@@ -3,16 +3,27 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+
+# Every program after the first finds there what it would compile again.
+_COMPILED = tempfile.TemporaryDirectory(prefix="lipjax-tests-")
+ENVIRONMENT = os.environ | {
+    "JAX_PLATFORMS": "cpu",
+    "JAX_ENABLE_X64": "0",
+    "JAX_COMPILATION_CACHE_DIR": _COMPILED.name,
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
 
 
 def program(name, *flags, **env):
     return subprocess.run(
         [sys.executable, "-m", f"experiments.{name}", *flags],
         cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "0"} | env,
+        env=ENVIRONMENT | env,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

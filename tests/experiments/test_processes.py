@@ -1,0 +1,158 @@
+"""Several processes train as one, and end together whatever befalls one of them."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+
+import pytest
+
+from experiments import cluster
+from experiments.errors import UserError
+from helpers.processes import TINY, Program, together
+
+FLAGS = (*TINY, "--epochs=3")
+
+
+@pytest.fixture(scope="module")
+def alone(pictures, tmp_path_factory):
+    run = tmp_path_factory.mktemp("alone") / "run"
+    flags = (f"--data=folder:{pictures}", f"--run={run}", *FLAGS)
+    code, _, errors = Program("train", *flags).end()
+    assert code == 0, errors
+    return run
+
+
+def rows(run):
+    metrics = run / "metrics.jsonl"
+    if not metrics.exists():
+        return []
+    return [json.loads(line) for line in metrics.read_text().splitlines()]
+
+
+def assert_alike(run, alone):
+    """Losses to the rounding of float32 sums in another order, through 6 steps."""
+    ours, theirs = ([row["loss"] for row in rows(path)] for path in (run, alone))
+    assert ours == pytest.approx(theirs, rel=1e-5, abs=2e-6) and len(ours) == 3
+    assert (run / "certificates.jsonl").exists()
+
+
+def test_two_processes_train_as_one_and_one_goes_on(pictures, tmp_path, alone):
+    """SIGTERM to one of them stops both, saved; one process alone ends the run."""
+    run = tmp_path / "run"
+    flags = (f"--data=folder:{pictures}", f"--run={run}", *FLAGS, "--save_steps=1")
+    with together(2, *flags) as programs:
+        programs[0].until(lambda: rows(run))
+        programs[1].process.send_signal(signal.SIGTERM)
+        ends = [program.end() for program in programs]
+    assert [code for code, _, _ in ends] == [0, 0]
+    assert [errors for _, _, errors in ends] == ["", ""]
+    assert f"--resume={run}" in ends[0][1] and "2 x cpu" in ends[0][1]
+    assert ends[1][1] == ""
+    assert 0 < len(rows(run)) < 3
+    code, _, errors = Program("train", f"--resume={run}").end()
+    assert code == 0, errors
+    assert_alike(run, alone)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("count", "wide"), [(2, 1), (4, 1), (4, 2)])
+def test_processes_that_are_killed_and_resumed(pictures, tmp_path, alone, count, wide):
+    run = tmp_path / "run"
+    settings = ("--save_steps=1", f"--model_parallel={wide}")
+    flags = (f"--data=folder:{pictures}", f"--run={run}", *FLAGS, *settings)
+    with together(count, *flags) as programs:
+        programs[0].until(lambda: rows(run), 300)
+        programs[-1].kill()
+        ends = [program.end() for program in programs[:-1]]
+    assert [code for code, _, _ in ends] == [2] * (count - 1)
+    assert ends[0][2].startswith(f"error: process {count - 1} on ")
+    assert ends[0][2].count("\n") == 1 and "was lost" in ends[0][2]
+    assert all(errors == "" for _, _, errors in ends[1:])
+    with together(count, f"--resume={run}", *settings) as programs:
+        ends = [program.end(300) for program in programs]
+    assert [code for code, _, _ in ends] == [0] * count, ends
+    assert_alike(run, alone)
+
+
+@pytest.mark.long
+def test_a_computing_child_that_is_killed(pictures, tmp_path):
+    flags = (f"--data=folder:{pictures}", f"--run={tmp_path / 'run'}", *FLAGS)
+    with together(2, *flags, "--epochs=10000") as programs:
+        programs[0].until(lambda: rows(tmp_path / "run"))
+        listed = ["pgrep", "-P", str(programs[1].process.pid)]
+        child = subprocess.run(listed, capture_output=True, text=True, check=True)
+        os.kill(int(child.stdout), signal.SIGKILL)
+        ends = [program.end() for program in programs]
+    assert [code for code, _, _ in ends] == [2, 2]
+    assert "was lost (signal 9): go on with --resume" in ends[0][2]
+    assert ends[0][2].count("\n") == 1 and ends[1][2] == ""
+
+
+def test_other_flags(pictures, tmp_path):
+    flags = (f"--data=folder:{pictures}", f"--run={tmp_path / 'run'}", *FLAGS)
+    seeds = lambda index: [f"--seed={index}"]  # noqa: E731
+    with together(2, *flags, each=seeds) as programs:
+        ends = [program.end() for program in programs]
+    assert [code for code, _, _ in ends] == [2, 2]
+    assert "process 1" in ends[0][2] and ends[0][2].count("\n") == 1
+    assert "--seed=1 instead of --seed=0" in ends[0][2] and ends[1][2] == ""
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_mistake_that_all_make_is_one_line(pictures):
+    flags = (f"--data=folder:{pictures}", *TINY, "--batch_size=9")
+    with together(2, *flags) as programs:
+        ends = [program.end() for program in programs]
+    assert [code for code, _, _ in ends] == [2, 2]
+    assert ends[0][2].startswith("error: --batch_size=9 cannot be shared out over 2")
+    assert ends[0][2].count("\n") == 1 and ends[1][2] == ""
+
+
+@pytest.mark.parametrize(
+    ("index", "line"),
+    [
+        (0, "of 2 processes, 1 did not come within 1 s"),
+        (1, "no process 0 at localhost"),
+    ],
+)
+def test_a_process_that_never_comes(index, line):
+    with socket.create_server(("", 0)) as found:
+        port = found.getsockname()[1]
+    code, _, errors = Program(
+        "train",
+        f"--coordinator=localhost:{port}",
+        "--num_processes=2",
+        f"--process_id={index}",
+        "--wait_seconds=1",
+    ).end()
+    assert code == 2 and line in errors and errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"coordinator": "localhost:1"}, "give all of"),
+        ({"num_processes": 2}, "give all of"),
+        ({"coordinator": "host", "num_processes": 2, "process_id": 0}, "HOST:PORT"),
+        ({"coordinator": "a:1", "num_processes": 2, "process_id": 2}, "less than"),
+        ({"coordinator": "slurm"}, "the environment has no SLURM_NTASKS"),
+        ({"coordinator": "gke", "process_id": 1}, "leave them out"),
+    ],
+)
+def test_flags_that_do_not_go_together(given, line, monkeypatch):
+    values = {"coordinator": None, "num_processes": None, "process_id": None} | given
+    monkeypatch.setattr(cluster, "FLAGS", type("Flags", (), values))
+    with pytest.raises(UserError, match=line):
+        cluster.member({})
+
+
+def test_names_of_slurm_nodes():
+    for nodes, first in [
+        ("n1", "n1"),
+        ("n1,n2", "n1"),
+        ("n[003-012,15]", "n003"),
+        ("gpu-a[7,9]", "gpu-a7"),
+    ]:
+        assert cluster._first_node(nodes) == first

@@ -209,7 +209,7 @@ def _write_run(path: Path, network: Network) -> None:
     try:
         folder = Run.create(temporary, network.config, network.model)
         state = first_state(network.config, network.variables)
-        folder.save("last", Checkpoint(state, no_totals(make_mesh()), 0))
+        folder.save("last", Checkpoint(state, no_totals(make_mesh()), {}, 0))
         folder.close()
         temporary.rename(path)
     finally:

@@ -141,7 +141,8 @@ class Loop:
         )
         best = max(map(merit, self.run.rows), default=-1.0)
         self.run.add(row)
-        now = Checkpoint(now.state, self.trainer.zero_totals(), done)
+        zero = self.trainer.zero_totals()
+        now = Checkpoint(now.state, zero, now.input, done)
         if len(self.trainer.data.validation) and merit(row) > best:
             self.run.save("best", now)
         self.run.save("last", now)

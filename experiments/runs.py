@@ -34,12 +34,14 @@ class Checkpoint(NamedTuple):
     Attributes:
       state: what carries over from step to step.
       totals: sums over the images of the epoch so far.
+      input: what says, beside the step, which images come next; see `Trainer.input`.
       epoch: epochs done.
       seconds: that the epoch has taken so far.
     """
 
     state: State
     totals: Totals
+    input: dict[str, int]
     epoch: int
     seconds: float = 0.0
 
@@ -125,19 +127,16 @@ class Run:
           UserError: if this one or the one before cannot be written; older ones are
             kept.
         """
-        state, totals, epoch, seconds = checkpoint
-        step = int(state.step)
+        step = int(checkpoint.state.step)
         try:
             manager = self._manager(name)
             for each in self._managers.values():  # hosts meet for one save at a time
                 each.wait_until_finished()
             if step not in manager.all_steps():
-                tree = {"state": state, "totals": totals}
-                manager.save(
-                    step,
-                    args=ocp.args.StandardSave(tree),
-                    custom_metadata={"epoch": epoch, "seconds": seconds},
-                )
+                fields = checkpoint._asdict()
+                tree = {name: fields.pop(name) for name in ("state", "totals")}
+                arrays = ocp.args.StandardSave(tree)
+                manager.save(step, args=arrays, custom_metadata=fields)
         except Exception as error:
             raise self._not_written(name, error) from error
 

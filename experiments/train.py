@@ -38,6 +38,7 @@ from .interrupts import deferred_signals
 from .loop import Loop, Stopped, watched
 from .models import series
 from .runs import Checkpoint, Run
+from .streaming import make_trainer
 from .supervisor import supervised
 from .training import Trainer
 
@@ -50,14 +51,20 @@ def main() -> None:
     data = load(
         settings.data, data_dir=settings.data_dir, validation=settings.validation
     )
-    trainer = Trainer(settings, data, model, mesh=mesh, accumulate=FLAGS.accumulate)
+    trainer = make_trainer(
+        settings, data, model, mesh=mesh, accumulate=FLAGS.accumulate
+    )
     if FLAGS.dry_run:
         _describe(trainer)
         return
     folder, start = _start(trainer)
     print(f"{folder.path}: {_title(trainer)}", flush=True)
     try:
-        with deferred_signals() as signalled, contextlib.closing(folder):
+        with (
+            deferred_signals() as signalled,
+            contextlib.closing(folder),
+            contextlib.closing(trainer),
+        ):
             end = Loop(folder, trainer, signalled, FLAGS.save_steps).train(start)
     except Stopped as stop:
         print(f"\nStopped, saved. Go on with --resume={folder.path}", flush=True)
@@ -111,16 +118,26 @@ def _refined(source: Run, preset: Config) -> tuple[Config, LipConvNet]:
 
 def _start(trainer: Trainer) -> tuple[Run, Checkpoint]:
     """The run's folder, and where it starts or goes on."""
-    fresh = Checkpoint(trainer.init(), trainer.zero_totals(), 0)
+    fresh = Checkpoint(trainer.init(), trainer.zero_totals(), trainer.input(), 0)
     if FLAGS.resume:
         folder = Run.open(Path(FLAGS.resume))
         if folder.checkpoints("last"):
             fresh = folder.restore("last", trainer.mesh)
+            _check_input(trainer, fresh.input)
         folder.rows = folder.rows[: fresh.epoch]
     else:
         folder, fresh = _new(trainer, fresh)
     folder.keep = FLAGS.keep
     return folder, fresh
+
+
+def _check_input(trainer: Trainer, saved: dict[str, int]) -> None:
+    for name, value in trainer.input().items():
+        if saved.get(name) != value:
+            raise UserError(
+                f"the checkpoint is of training with {name} {saved.get(name)}, but "
+                f"the data now give {name} {value}: mend --data_dir or the data"
+            )
 
 
 def _new(trainer: Trainer, start: Checkpoint) -> tuple[Run, Checkpoint]:

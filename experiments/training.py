@@ -124,6 +124,15 @@ class Trainer:
         """Takes `count` steps in one call; the arguments are used up."""
         return self._jitted(state, totals, *self._train, np.int32(count))
 
+    def close(self) -> None:
+        """Stops whatever reads data in the background: nothing here."""
+
+    def input(self) -> dict[str, int]:
+        """What says, beside the step, which images a step sees."""
+        config = self.config
+        sizes = {"images": len(self.data.train), "batch_size": config.batch_size}
+        return sizes | {"seed": config.seed}
+
     def compiled(self) -> jax.stages.Compiled:
         """The program of `steps`, compiled; later calls of `steps` are at once."""
         arguments = (self.like(), self.zero_totals(), *self._train, np.int32(1))
@@ -152,7 +161,8 @@ class Trainer:
             state, totals, order = carry
             first = state.step % self.steps_per_epoch == 0
             order = lax.cond(first, self._order, lambda _: order, state.step)
-            return *self._step(state, totals, order, images, labels), order
+            chosen = self._chosen(state.step, order)
+            return *self._step(state, totals, images[chosen], labels[chosen]), order
 
         carry = (state, totals, self._order(state.step))
         return lax.fori_loop(0, count, body, carry)[:2]
@@ -165,8 +175,9 @@ class Trainer:
     def _key(self) -> jax.Array:
         return jax.random.key(self.config.seed + 1)
 
-    def _step(self, state: State, totals: Totals, order, images, labels):
-        x, y = self._batch(state.step, order, images, labels)
+    def _step(self, state: State, totals: Totals, images, y):
+        """One step by a batch of images as they are stored, with their labels."""
+        x = self._augmented(state.step, images)
         state = self._refreshed(state)
         (loss, (correct, spectral)), grads = self._gradient(state, x, y)
         updates, opt_state = self._optimizer.update(
@@ -180,18 +191,20 @@ class Trainer:
         )
         return State(state.step + 1, params, spectral, opt_state), totals
 
-    def _batch(self, step, order, images, labels):
-        """The augmented images of a step, shared out over the devices."""
+    def _chosen(self, step, order: jax.Array) -> jax.Array:
+        """Which images a step sees, shared out over the devices."""
         size = self.config.batch_size
         position = step % self.steps_per_epoch
         chosen = lax.dynamic_slice(order, (position * size,), (size,))
-        chosen = lax.with_sharding_constraint(chosen, rows(self.mesh))
-        x = to_pixels(images[chosen], self.data.levels)
+        return lax.with_sharding_constraint(chosen, rows(self.mesh))
+
+    def _augmented(self, step, images: jax.Array) -> jax.Array:
+        x = to_pixels(images, self.data.levels)
         if self.config.augment:
             crop, flip = jax.random.split(jax.random.fold_in(self._key(), step))
             x = random_crop(crop, x, self.data.crop_padding)
             x = random_flip(flip, x) if self.data.flip else x
-        return x, labels[chosen]
+        return x
 
     def _refreshed(self, state: State) -> State:
         """In the middle of an epoch, the state with its scales brought up to date."""

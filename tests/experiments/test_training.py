@@ -80,7 +80,7 @@ def test_an_evaluation_is_traced_once(digits, trainer):
 def test_a_resumed_run_continues_bit_for_bit(trainer, straight, tmp_path):
     run = Run.create(tmp_path / "run", TINY, trainer.model)
     first, _ = _epochs(trainer, trainer.init(), 1, trainer.steps_per_epoch)
-    run.save("last", Checkpoint(first, trainer.zero_totals(), 1))
+    run.save("last", Checkpoint(first, trainer.zero_totals(), {}, 1))
     run.close()
     found = Run.open(tmp_path / "run").restore("last")
     assert found.epoch == 1
@@ -89,11 +89,11 @@ def test_a_resumed_run_continues_bit_for_bit(trainer, straight, tmp_path):
 
 
 def first(trainer):
-    return Checkpoint(trainer.init(), trainer.zero_totals(), 0)
+    return Checkpoint(trainer.init(), trainer.zero_totals(), {}, 0)
 
 
 def after(trainer, steps):
-    return Checkpoint(*trainer.steps(*first(trainer)[:2], steps), 0)
+    return Checkpoint(*trainer.steps(*first(trainer)[:2], steps), {}, 0)
 
 
 def test_a_failed_save_keeps_the_old_checkpoint(trainer, tmp_path, monkeypatch):

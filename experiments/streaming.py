@@ -1,0 +1,95 @@
+"""Training from images that stay on the disk: each process reads its share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from .devices import everywhere, rows
+from .training import State, Totals, Trainer
+
+
+class StreamTrainer(Trainer):
+    """As `Trainer`, for training images that are read as they are needed.
+
+    The order of the images is another than `Trainer`'s, and as independent of the
+    number of devices and processes. Batches are read ahead; crops and flips are made on
+    the devices.
+    """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._place = rows(self.mesh)
+        self._rows = _rows_here(self._place, self.config.batch_size)
+        self._stream: Any = None
+        state = jax.tree.map(lambda leaf: leaf.sharding, self.like())
+        self._jitted_step = jax.jit(
+            self._step,
+            donate_argnums=(0, 1),
+            out_shardings=(state, everywhere(self.mesh)),
+        )
+
+    def steps(self, state: State, totals: Totals, count: int) -> tuple[State, Totals]:
+        """Takes `count` steps, reading their images; the arguments are used up."""
+        stream = self._stream_at(int(state.step))
+        for _ in range(count):
+            batch = next(stream)
+            state, totals = self._jitted_step(state, totals, *map(self._put, batch))
+        return state, totals
+
+    def program(self) -> tuple[Any, tuple[Any, ...]]:
+        """The jitted function of a step, and what stands for its arguments."""
+        size = self.config.batch_size
+        shapes = ((size, *self.data.image_shape), np.uint8), ((size,), np.int32)
+        batch = (
+            jax.ShapeDtypeStruct(shape, dtype, sharding=self._place)
+            for shape, dtype in shapes
+        )
+        return self._jitted_step, (self.like(), self.zero_totals(), *batch)
+
+    def close(self) -> None:
+        """Stops reading ahead."""
+        if self._stream is not None:
+            self._stream.close()
+
+    def _stream_at(self, step: int) -> Any:
+        from .data.stream import Stream  # Grain is loaded only where it is used
+
+        if self._stream is None:
+            self._stream = Stream(
+                self.data.train,
+                batch_size=self.config.batch_size,
+                seed=self.config.seed,
+                rows=self._rows,
+                start=step,
+            )
+        elif self._stream.step != step:
+            self._stream.seek(step)
+        return self._stream
+
+    def _put(self, local: np.ndarray) -> jax.Array:
+        """The global array whose rows of this process are given."""
+        shape = (self.config.batch_size, *local.shape[1:])
+
+        def part(index: Any) -> np.ndarray:
+            first, last, _ = index[0].indices(shape[0])
+            start = int(np.searchsorted(self._rows, first))
+            return local[start : start + last - first]
+
+        return jax.make_array_from_callback(shape, self._place, part)
+
+
+def _rows_here(place: jax.sharding.NamedSharding, size: int) -> np.ndarray:
+    """Which rows of a batch this process's devices hold, in ascending order."""
+    parts = place.addressable_devices_indices_map((size,)).values()
+    held = [np.arange(*part[0].indices(size)) for part in parts if part]
+    return np.unique(np.concatenate(held))
+
+
+def make_trainer(config: Any, data: Any, *args: Any, **settings: Any) -> Trainer:
+    """The trainer for the data: streaming if they are not in memory."""
+    in_memory = isinstance(data.train.images, np.ndarray)
+    kind = Trainer if in_memory else StreamTrainer
+    return kind(config, data, *args, **settings)

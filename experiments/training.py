@@ -51,9 +51,10 @@ class Totals(NamedTuple):
 class Trainer:
     """A config with its data: makes the first state and takes steps.
 
-    The data are put on the devices once, at the first step. The images, crops and flips of a step depend
-    on the seed and the step alone: a run that is cut anywhere gives the same numbers,
-    and so, but for the order of summation, do any mesh and any accumulation.
+    The data are put on the devices once, at the first step. The images, crops and
+    flips of a step depend on the seed and the step alone: a run that is cut anywhere
+    gives the same numbers, and so, but for the order of summation, do any mesh and any
+    accumulation.
 
     Args:
       model: the network of a run; None: the one that config and data ask for.

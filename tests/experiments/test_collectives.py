@@ -23,7 +23,8 @@ mesh = jax.make_mesh((4, 2), ("a", "b"), axis_types=(jax.sharding.AxisType.Auto,
 turn = [(0, 1), (1, 2), (2, 3), (3, 0)]
 
 def sent(function):
-    mapped = jax.shard_map(function, mesh=mesh, in_specs=P("a", "b"), out_specs=P("a", "b"))
+    place = P("a", "b")
+    mapped = jax.shard_map(function, mesh=mesh, in_specs=place, out_specs=place)
     x = jax.ShapeDtypeStruct((24, 16), "float32")
     return collectives(jax.jit(mapped).lower(x).compile().as_text())
 

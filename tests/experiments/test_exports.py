@@ -42,16 +42,26 @@ def operations(exported):
     return Counter(re.findall(r"stablehlo\.(\w+)", exported.mlir_module()))
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_a_training_step_of_eight_devices(head):
-    found = lowered(trainer(head).program())
+@pytest.mark.parametrize(
+    ("head", "dtype", "mesh"),
+    [
+        ("orthogonal", "float32", (8, 1)),
+        ("normalized", "bfloat16", (8, 1)),
+        ("curvature", "float32", (4, 2)),
+    ],
+)
+def test_a_training_step_of_eight_devices(head, dtype, mesh):
+    found = lowered(trainer(head, mesh, dtype=dtype).program())
     assert found.platforms == ACCELERATORS and found.nr_devices == 8
-    assert '["data"=4, "model"=2]' in found.mlir_module()
-    assert "winograd.py" not in found.mlir_module()
-    # forward and backward of every layer of 2x2 pixels or more, and a kernel's gradient
-    assert operations(found)["convolution"] >= LAYERS * (2 * DEGREE + 1)
+    text = found.mlir_module()
+    assert f'["data"={mesh[0]}, "model"={mesh[1]}]' in text
+    assert "winograd.py" not in text
     assert found.out_avals == found.in_avals[: len(found.out_avals)]
     assert found.out_shardings_hlo == found.in_shardings_hlo[: len(found.out_avals)]
+    convolved = re.findall(r"stablehlo\.convolution.*-> tensor<[\dx]+x(\w+)>", text)
+    assert set(convolved) == {{"float32": "f32", "bfloat16": "bf16"}[dtype]}
+    # every layer's series, its transpose for the images, and the kernel's gradient
+    assert len(convolved) >= LAYERS * (2 * DEGREE + 1)
 
 
 def test_a_cpu_has_ways_of_its_own():
@@ -59,12 +69,6 @@ def test_a_cpu_has_ways_of_its_own():
     found = lowered(trainer().program(), ("cpu",))
     assert "winograd.py" in found.mlir_module()
     assert operations(found)["convolution"] < LAYERS * (2 * DEGREE + 1)
-
-
-def test_half_precision_is_that_of_all_convolutions():
-    text = lowered(trainer(mesh=(8, 1), dtype="bfloat16").program()).mlir_module()
-    convolved = re.findall(r"stablehlo\.convolution.*-> tensor<[\dx]+(\w+)>", text)
-    assert len(convolved) >= LAYERS * (2 * DEGREE + 1) and set(convolved) == {"bf16"}
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -84,9 +88,8 @@ def test_an_evaluation_of_a_shared_batch(head):
 
 
 def test_a_frozen_network():
-    """Its dense layer is a product, on whatever platform."""
     model, variables = small_model(stages=1)
-    frozen = freeze(model, variables)
+    frozen = freeze(model, variables, dense_entries=0)
     x = jax.ShapeDtypeStruct((7, 8, 8, 1), jnp.float32)
     constants = Constants(1.0, frozen.pair_constants())
     jitted = jax.jit(FrozenNetwork.predict_with_radius)

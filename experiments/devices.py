@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -22,23 +23,29 @@ _HIDDEN = {
 """The curvature head's parameters by their hidden units."""
 
 
-def make_mesh(model_parallel: int = 1) -> Mesh:
+def make_mesh(model_parallel: int = 1, among: Sequence[Any] | None = None) -> Mesh:
     """All devices of all hosts: groups of `model_parallel` share a copy of the network.
 
     Axes: "data", over which batches are shared out, and "model", over which the output
     channels of wide kernels and the hidden units of the curvature head are.
 
+    Args:
+      model_parallel: devices of a group.
+      among: other devices than those of all hosts, to compile for, say.
+
     Raises:
       UserError: if the devices do not make up such groups.
     """
-    devices = jax.device_count()
+    devices = jax.device_count() if among is None else len(among)
     if model_parallel < 1 or devices % model_parallel:
         raise UserError(
             f"--model_parallel={model_parallel} does not divide the {devices} "
             f"device{'s' * (devices > 1)}"
         )
     shape = (devices // model_parallel, model_parallel)
-    return jax.make_mesh(shape, (DATA, MODEL), axis_types=(AxisType.Auto,) * 2)
+    return jax.make_mesh(
+        shape, (DATA, MODEL), axis_types=(AxisType.Auto,) * 2, devices=among
+    )
 
 
 def everywhere(mesh: Mesh) -> NamedSharding:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from .devices import everywhere, rows
-from .training import State, Totals, Trainer
+from .training import State, Totals, Trainer, abstract_totals
 
 
 class StreamTrainer(Trainer):
@@ -47,7 +47,7 @@ class StreamTrainer(Trainer):
             jax.ShapeDtypeStruct(shape, dtype, sharding=self._place)
             for shape, dtype in shapes
         )
-        return self._jitted_step, (self.like(), self.zero_totals(), *batch)
+        return self._jitted_step, (self.like(), abstract_totals(self.mesh), *batch)
 
     def close(self) -> None:
         """Stops reading ahead."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from lipjax import LipConvNet, refresh_spectral
 
@@ -51,9 +51,10 @@ class Totals(NamedTuple):
 class Trainer:
     """A config with its data: makes the first state and takes steps.
 
-    The data are put on the devices once. The images, crops and flips of a step depend
-    on the seed and the step alone: a run that is cut anywhere gives the same numbers,
-    and so, but for the order of summation, do any mesh and any accumulation.
+    The data are put on the devices once, at the first step. The images, crops and
+    flips of a step depend on the seed and the step alone: a run that is cut anywhere
+    gives the same numbers, and so, but for the order of summation, do any mesh and any
+    accumulation.
 
     Args:
       model: the network of a run; None: the one that config and data ask for.
@@ -88,7 +89,6 @@ class Trainer:
         self.model: LipConvNet = in_dtype(model, config.dtype)
         self.steps_per_epoch = len(data.train) // config.batch_size
         self._optimizer = optimizer(config, self.steps_per_epoch * config.epochs)
-        self._train = put((data.train.images, data.train.labels), everywhere(self.mesh))
         state = jax.tree.map(lambda leaf: leaf.sharding, self.like())
         self._first = jax.jit(
             self._initial, out_shardings=state, compiler_options=_COMPILE_FAST
@@ -133,10 +133,25 @@ class Trainer:
         sizes = {"images": len(self.data.train), "batch_size": config.batch_size}
         return sizes | {"seed": config.seed}
 
+    @functools.cached_property
+    def _train(self) -> tuple[jax.Array, jax.Array]:
+        train = self.data.train
+        return put((train.images, train.labels), everywhere(self.mesh))
+
+    def program(self) -> tuple[Any, tuple[Any, ...]]:
+        """The jitted function of `steps`, and what stands for its arguments.
+
+        Shapes, dtypes and places alone: the devices of the mesh need not be here.
+        """
+        train = self.data.train
+        data = _abstract((train.images, train.labels), everywhere(self.mesh))
+        arguments = (self.like(), abstract_totals(self.mesh), *data, np.int32(1))
+        return self._jitted, arguments
+
     def compiled(self) -> jax.stages.Compiled:
         """The program of `steps`, compiled; later calls of `steps` are at once."""
-        arguments = (self.like(), self.zero_totals(), *self._train, np.int32(1))
-        return self._jitted.lower(*arguments).compile()
+        jitted, arguments = self.program()
+        return jitted.lower(*arguments).compile()
 
     def memory(self) -> int:
         """Bytes of temporaries that the compiled step needs on a device."""
@@ -283,9 +298,12 @@ def abstract_state(config: Config, model: LipConvNet, mesh: Mesh) -> State:
 
 def abstract_totals(mesh: Mesh) -> Any:
     """Shapes, dtypes and places of totals."""
+    return _abstract(_ZERO, everywhere(mesh))
+
+
+def _abstract(tree: Any, place: NamedSharding) -> Any:
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((), leaf.dtype, sharding=everywhere(mesh)),
-        _ZERO,
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), tree
     )
 
 

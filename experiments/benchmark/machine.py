@@ -13,7 +13,7 @@ import jax
 
 from .work import cores
 
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")
+_PACKAGES = ("jax", "jaxlib", "libtpu", "flax", "optax", "numpy", "torch")
 
 
 def described(command: str) -> dict[str, Any]:

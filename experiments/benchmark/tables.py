@@ -65,7 +65,7 @@ def _table_of(job: str, rows: list[Record]) -> str:
     return table(COLUMNS[job], rows)
 
 
-def table(columns: Columns, rows: Iterable[Record]) -> str:
+def table(columns: Columns, rows: Iterable[Any]) -> str:
     """A table with a column per function of a row."""
     lines = [[write(row) for write in columns.values()] for row in rows]
     return _markdown(list(columns), lines)

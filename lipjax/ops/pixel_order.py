@@ -63,7 +63,7 @@ def pixel_order(x: jax.Array, kernel: jax.Array) -> PixelOrder:
 
     if not has_products_in_tiles(enter(x), kernel):
         one_pixel = max(shape[:2]) == 1
-        gradient = _doubled_gradient if one_pixel else _projected_gradient
+        gradient = _gradient_of_pixels if one_pixel else _projected_gradient
         return PixelOrder(enter, lowered, same, functools.partial(gradient, lowered))
     order = _SINGLE_TILES if shape[0] == shape[1] <= 4 else _TILES
     return PixelOrder(
@@ -101,6 +101,19 @@ def _doubled_gradient(
     """The skew part as a sum over twice the images: for small ones, large kernels."""
     twice = jnp.concatenate([p, -q], axis), jnp.concatenate([q, p], axis)
     return _gradient(convolve, twice[0], twice[1] / 2, kernel)
+
+
+def _gradient_of_pixels(
+    convolve: Convolution, p: jax.Array, q: jax.Array, kernel: jax.Array
+) -> jax.Array:
+    """Of images of one pixel: twice of a batch would move images between devices."""
+    return lax.platform_dependent(
+        p,
+        q,
+        kernel,
+        cpu=functools.partial(_doubled_gradient, convolve),
+        default=functools.partial(_projected_gradient, convolve),
+    )
 
 
 def _gradient(

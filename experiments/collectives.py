@@ -1,0 +1,148 @@
+"""What devices send each other, read from the text of a compiled program."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+KINDS = (
+    "all-reduce",
+    "all-gather",
+    "reduce-scatter",
+    "all-to-all",
+    "ragged-all-to-all",
+    "collective-permute",
+    "collective-broadcast",
+)
+_OPERATION = re.compile(
+    rf"^\s*(?:ROOT )?%?[\w.-]+ = (?P<result>.*?) (?P<kind>{'|'.join(KINDS)})"
+    r"(?P<start>-start)?\((?P<rest>.*)$"
+)
+_ARRAY = re.compile(r"\b(pred|[a-z]+\d+[a-z0-9]*)\[([\d,]*)\]")
+_BITS = re.compile(r"[a-z]+(\d+)")
+_LAYOUT = re.compile(r"\{[^{}]*\}|/\*.*?\*/")
+_LISTED = re.compile(r"replica_groups=\{(?:\{([\d,]*)\})?")
+_COUNTED = re.compile(r"replica_groups=\[\d+,(\d+)\]")
+_MESH = re.compile(r"replica_groups=@?mesh\[(.*?)\][^{]*\{(.*?)\}")
+_AXIS = re.compile(r"'(\w+)'(?:=(\d+)|:\(\d+\)(\d+))?")
+_DEVICES = re.compile(r"(?:num_partitions|replica_count)=(\d+)")
+
+
+class Collective(NamedTuple):
+    """One operation between devices.
+
+    Attributes:
+      kind: as XLA calls it, one of `KINDS`.
+      bytes: of its result on each device.
+      group_size: how many devices take part in one; 2 of a permutation.
+    """
+
+    kind: str
+    bytes: int
+    group_size: int
+
+    @property
+    def traffic(self) -> float:
+        """Bytes that each device sends if the group is a ring.
+
+        Example:
+          >>> Collective("all-reduce", 1000, 4).traffic
+          1500.0
+        """
+        others = self.group_size - 1
+        if self.kind == "all-reduce":
+            return 2 * others / self.group_size * self.bytes
+        if self.kind == "reduce-scatter":
+            return float(others * self.bytes)
+        if self.kind.startswith("collective"):
+            return float(self.bytes)
+        return others / self.group_size * self.bytes
+
+
+def collectives(hlo: str) -> list[Collective]:
+    """The operations between devices in a program, in the order of its text.
+
+    One inside a loop is there once, however often the loop runs. One that is started
+    and waited for apart is counted where it starts. Groups of one device are left out.
+
+    Args:
+      hlo: text of a compiled program, as `jax.stages.Compiled.as_text` gives it.
+
+    Example:
+      >>> line = "%a = f32[8,2]{1,0} all-gather(%b), replica_groups=[2,4]<=[8]"
+      >>> collectives(line)
+      [Collective(kind='all-gather', bytes=64, group_size=4)]
+    """
+    return [found for found in _all(hlo) if found.group_size > 1]
+
+
+def _all(hlo: str) -> Iterator[Collective]:
+    devices = math.prod(int(n) for n in _DEVICES.findall(hlo.partition("\n")[0]))
+    for line in hlo.splitlines():
+        found = _OPERATION.match(line)
+        if found:
+            kind, result = found["kind"], _LAYOUT.sub("", found["result"])
+            sizes = list(map(_bytes, _ARRAY.findall(result)))
+            if found["start"]:
+                sizes = _received(kind, sizes)
+            group = 2 if kind == "collective-permute" else _group(found["rest"])
+            yield Collective(kind, sum(sizes), group or devices)
+
+
+def _bytes(array: tuple[str, str]) -> int:
+    """Of an array written as a type and its sides."""
+    kind, sides = array
+    bits = _BITS.match(kind)
+    width = int(bits[1]) if bits else 8
+    return -(-math.prod(map(int, filter(None, sides.split(",")))) * width // 8)
+
+
+def _received(kind: str, sizes: list[int]) -> list[int]:
+    """The results among what an operation that is started apart carries.
+
+    All but an all-reduce carry their arguments before their results, and a permutation
+    two counters after them.
+    """
+    if kind == "all-reduce" or len(sizes) == 1:
+        return sizes
+    if kind == "collective-permute":
+        return sizes[1:2]
+    return sizes[len(sizes) // 2 :]
+
+
+def _group(rest: str) -> int:
+    """How many devices are in a group; 0: all of them."""
+    if found := _LISTED.search(rest):
+        return len(found[1].split(",")) if found[1] else 0
+    if found := _COUNTED.search(rest):
+        return int(found[1])
+    if found := _MESH.search(rest):
+        sizes = {name: int(size) for name, size, _ in _AXIS.findall(found[1])}
+        axes = _AXIS.findall(found[2])
+        return math.prod(int(part or sizes[name]) for name, _, part in axes)
+    return 0
+
+
+class Sum(NamedTuple):
+    """All operations of a kind among groups of one size, and their bytes together."""
+
+    kind: str
+    group_size: int
+    number: int
+    bytes: int
+
+
+def summed(found: Iterable[Collective]) -> list[Sum]:
+    """The operations by kind and size of the group, the most bytes first.
+
+    Example:
+      >>> summed([Collective("all-reduce", 8, 2), Collective("all-reduce", 4, 2)])
+      [Sum(kind='all-reduce', group_size=2, number=2, bytes=12)]
+    """
+    sums: dict[tuple[str, int], list[int]] = {}
+    for one in found:
+        sums.setdefault((one.kind, one.group_size), []).append(one.bytes)
+    every = [Sum(*key, len(sizes), sum(sizes)) for key, sizes in sums.items()]
+    return sorted(every, key=lambda one: -one.bytes)

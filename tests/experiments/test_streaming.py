@@ -1,0 +1,110 @@
+"""Training from images on the disk: the same network, whoever reads which rows."""
+
+import dataclasses
+import json
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from experiments.configs import Config
+from experiments.data import load
+from experiments.pack import pack
+from experiments.streaming import StreamTrainer, _rows_here, make_trainer
+from experiments.training import Trainer
+from helpers.processes import TINY, Program, together
+from helpers.programs import refused
+
+CONFIG = Config(depth=2, width=2, batch_size=8, epochs=4)
+
+
+@pytest.fixture(scope="module")
+def packed(pictures, tmp_path_factory):
+    out = tmp_path_factory.mktemp("packed") / "records"
+    pack(pictures, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def data(packed):
+    return load(f"records:{packed}", validation=4)
+
+
+@pytest.fixture(scope="module")
+def trainer(data):
+    made = make_trainer(CONFIG, data)
+    assert isinstance(made, StreamTrainer)
+    yield made
+    made.close()
+
+
+def trained(trainer, *counts):
+    state, totals = trainer.init(), trainer.zero_totals()
+    for count in counts:
+        state, totals = trainer.steps(state, totals, count)
+    return state, totals
+
+
+def test_calls_of_any_length_and_seeking_give_the_same_bits(trainer):
+    """Two epochs and a half; the second time the stream goes back to the start."""
+    once = trained(trainer, 5)
+    chex.assert_trees_all_equal(trained(trainer, 1, 3, 1), once)
+    middle = jax.tree.map(np.asarray, trained(trainer, 3))
+    trained(trainer, 1)
+    state, totals = trainer.place(middle[0]), trainer.zero_totals()
+    again, later = trainer.steps(state, totals, 2)
+    chex.assert_trees_all_equal(again, once[0])
+    assert int(later.images) == 16 and int(once[1].images) == 40
+
+
+def test_its_steps_are_the_trainers(data):
+    """One batch of all images: the order does not count, and nothing else differs."""
+    whole = dataclasses.replace(CONFIG, batch_size=20, augment=False)
+    split = dataclasses.replace(data.train, images=np.asarray(data.train.images))
+    in_memory = dataclasses.replace(data, train=split)
+    streamed = make_trainer(whole, data)
+    loaded = make_trainer(whole, in_memory)
+    assert type(loaded) is Trainer
+    ours, theirs = trained(streamed, 3)[1], trained(loaded, 3)[1]
+    streamed.close()
+    # sums of 20 float32 losses in another order, through 3 steps
+    assert float(ours.loss) == pytest.approx(float(theirs.loss), rel=1e-5)
+
+
+def test_rows_of_a_process():
+    """The parts of the batch that its devices hold, each once."""
+
+    class Here:
+        def addressable_devices_indices_map(self, shape):
+            return {1: (slice(4, 8),), 2: (slice(4, 8),), 3: (slice(0, 4),)}
+
+    np.testing.assert_array_equal(_rows_here(Here(), 16), np.arange(8))
+
+
+def test_a_run_goes_on_only_with_the_images_it_began_with(packed, tmp_path):
+    flags = (f"--data=records:{packed}", f"--run={tmp_path / 'run'}", *TINY)
+    code, _, errors = Program("train", *flags, "--epochs=1").end()
+    assert code == 0, errors
+    settings = tmp_path / "run" / "config.json"
+    changed = json.loads(settings.read_text())
+    changed["config"] |= {"validation": 6, "epochs": 2}
+    settings.write_text(json.dumps(changed))
+    line = refused("train", f"--resume={tmp_path / 'run'}")
+    assert "images 20, but the data now give images 18" in line
+
+
+@pytest.mark.long
+def test_two_processes_read_a_half_each(packed, tmp_path):
+    losses = []
+    for count in (1, 2):
+        run = tmp_path / f"of-{count}"
+        flags = (f"--data=records:{packed}", f"--run={run}", *TINY, "--epochs=3")
+        with together(count, *flags) as programs:
+            ends = [program.end(300) for program in programs]
+        assert [code for code, _, _ in ends] == [0] * count, ends
+        rows = (run / "metrics.csv").read_text().splitlines()
+        column = rows[0].split(",").index("loss")
+        losses.append([float(row.split(",")[column]) for row in rows[1:]])
+    # float32 sums in another order, through 6 steps
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5, abs=2e-6)

@@ -90,7 +90,8 @@ def skew_exponential(
         raise ValueError(f"at least two coefficients are needed: {coefficients}")
     if kernel.shape[-1] != x.shape[-1]:
         raise ValueError(f"kernel {kernel.shape} does not fit input {x.shape}")
-    order, scale = pixel_order(x, kernel), jnp.asarray(scale, x.dtype)
+    order = pixel_order(x, kernel)
+    scale = jnp.asarray(scale, jnp.promote_types(x.dtype, jnp.float32))
     z = computed_once(order.enter(x))
     y: Any
     if gradient == "exact":
@@ -110,7 +111,7 @@ Operator = Callable[[jax.Array], jax.Array]
 
 def _operator(order: PixelOrder, kernel: jax.Array, scale: jax.Array) -> Operator:
     """J, whose division is left to the image."""
-    inverse = 1 / scale
+    inverse = (1 / scale).astype(kernel.dtype)
     return lambda z: inverse * order.convolve(z, kernel)
 
 
@@ -169,12 +170,14 @@ def _factored_bwd(order, coefficients, factors, saved, g):
     operator = _operator(order, kernel, -scale)
     gx, *duals = _sums(g, operator, coefficients, factors)
     gradients = [
-        order.gradient(p, weight / scale * q, kernel)
+        order.gradient(p, (weight / scale).astype(q.dtype) * q, kernel)
         for (weight, _), p, q in zip(factors, sums, duals, strict=True)
     ]
     gradient = functools.reduce(jnp.add, gradients)
-    product = jnp.vdot(kernel, gradient, precision=PRECISION)
-    return gx, gradient, (-product / scale).astype(scale.dtype)
+    product = jnp.vdot(
+        kernel, gradient, precision=PRECISION, preferred_element_type=scale.dtype
+    )
+    return gx, gradient, -product / scale
 
 
 _factored.defvjp(_factored_fwd, _factored_bwd)

@@ -80,8 +80,9 @@ class Loop:
             while now.epoch < trainer.config.epochs:
                 now, images_a_second = self._epoch(now, bar)
                 now = self._finished(now, images_a_second)
-                done = max(1, bar.n - first)
-                left = (time.perf_counter() - begin) / done * (total - bar.n)
+                step = int(now.state.step)
+                a_step = (time.perf_counter() - begin) / max(1, step - first)
+                left = a_step * (total - step)
                 line = report.epoch_line(self.run.rows[-1], trainer.config.epochs, left)
                 tqdm.write(line)
         return now

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lipjax import LipConvNet, refresh_spectral
 
@@ -232,34 +232,53 @@ class Trainer:
         return state._replace(spectral=spectral)
 
     def _gradient(self, state: State, x, y):
-        """((mean loss, (correct images, vectors)), gradient) of a batch."""
+        """((mean loss, (correct images, vectors)), gradient) of a batch.
+
+        Each device differentiates its share by itself, in as many parts as asked for;
+        the gradients of the parameters, in their own dtype, are then summed once.
+        """
+        whole, share = PartitionSpec(), PartitionSpec(DATA)
+        of_shares = jax.shard_map(
+            self._gradient_of_share,
+            mesh=self.mesh,
+            in_specs=(whole, whole, share, share),
+            out_specs=whole,
+            axis_names={DATA},
+            check_vma=False,
+        )
+        return of_shares(state.params, state.spectral, x, y)
+
+    def _gradient_of_share(self, params, spectral, x, y):
         gradient = jax.value_and_grad(self._loss, has_aux=True)
         if self.accumulate == 1:
-            return gradient(state.params, state.spectral, x, y, ("spectral",))
-        spectral = refresh_spectral(state.variables, 1)
+            result, grads = gradient(params, spectral, x, y, ("spectral",))
+            loss, (correct, spectral) = result
+        else:
+            variables = {"params": params, "spectral": spectral}
+            spectral = refresh_spectral(variables, 1)
+            parts = functools.partial(gradient, params, spectral)
+            loss, correct, grads = self._mean_of_parts(parts, x, y)
+        loss, grads = lax.pmean((loss, grads), DATA)
+        return (loss, (lax.psum(correct, DATA), spectral)), grads
+
+    def _mean_of_parts(self, gradient, x, y):
+        """Mean loss, correct images, mean gradient of a share's parts."""
 
         def of_part(part):
-            (loss, (correct, _)), grads = gradient(state.params, spectral, *part, ())
+            (loss, (correct, _)), grads = gradient(*part, ())
             return loss, correct, grads
 
         def add(sums, part):
             return jax.tree.map(jnp.add, sums, of_part(part)), None
 
-        parts = jax.tree.map(self._parts, (x, y))
+        parts = jax.tree.map(
+            lambda a: a.reshape(self.accumulate, -1, *a.shape[1:]), (x, y)
+        )
         shapes = jax.eval_shape(of_part, jax.tree.map(lambda a: a[0], parts))
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         (loss, correct, grads), _ = lax.scan(add, zeros, parts)
         mean = functools.partial(jax.tree.map, lambda g: g / self.accumulate)
-        return (mean(loss), (correct, spectral)), mean(grads)
-
-    def _parts(self, batch: jax.Array) -> jax.Array:
-        """Cuts a batch so that every device has its share of every part.
-
-        Which images are in one part does not matter: every n-th, so that none moves.
-        """
-        size = len(batch) // self.accumulate
-        parts = batch.reshape(size, self.accumulate, *batch.shape[1:]).swapaxes(0, 1)
-        return lax.with_sharding_constraint(parts, rows(self.mesh, axis=1))
+        return mean(loss), correct, mean(grads)
 
     def _loss(self, params, spectral, x, y, mutable):
         (logits, penalty), changed = self.model.apply(

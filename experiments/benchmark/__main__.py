@@ -1,6 +1,6 @@
 """Times lipjax beside a PyTorch baseline, in turn, in one process on one machine.
 
-    python -m experiments.benchmark                     a CPU, ten minutes
+    python -m experiments.benchmark                     a CPU, thirteen minutes
     python -m experiments.benchmark --suite=gpu         a GPU, under eight minutes
     python -m experiments.benchmark --baseline=none     without PyTorch
     python -m experiments.benchmark --suite=lowerings   single convolutions

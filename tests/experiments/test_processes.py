@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -107,6 +108,20 @@ def test_a_mistake_that_all_make_is_one_line(pictures):
         ends = [program.end() for program in programs]
     assert [code for code, _, _ in ends] == [2, 2]
     assert ends[0][2].startswith("error: --batch_size=9 cannot be shared out over 2")
+    assert ends[0][2].count("\n") == 1 and ends[1][2] == ""
+
+
+@pytest.mark.long
+def test_a_checkpoint_of_another_network_is_one_line(alone, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(alone, run)
+    settings = json.loads((run / "config.json").read_text())
+    settings["model"]["width"] = 4
+    (run / "config.json").write_text(json.dumps(settings))
+    with together(2, f"--resume={run}") as programs:
+        ends = [program.end() for program in programs]
+    assert [code for code, _, _ in ends] == [2, 2]
+    assert "of another network: its parameters" in ends[0][2]
     assert ends[0][2].count("\n") == 1 and ends[1][2] == ""
 
 

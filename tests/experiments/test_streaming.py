@@ -7,6 +7,7 @@ import chex
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from experiments.configs import Config
 from experiments.data import load
@@ -92,6 +93,28 @@ def test_a_run_goes_on_only_with_the_images_it_began_with(packed, tmp_path):
     settings.write_text(json.dumps(changed))
     line = refused("train", f"--resume={tmp_path / 'run'}")
     assert "images 20, but the data now give images 18" in line
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("side", [64, 224])
+def test_the_imagenet_preset_on_made_images(tmp_path, side):
+    """As many layers and stages as the preset's; fewer channels, images and classes."""
+    draw = np.random.default_rng(0)
+    for split, count in (("train", 8), ("test", 2)):
+        for label in range(6):
+            folder = tmp_path / "images" / split / f"class {label}"
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = draw.integers(256, size=(side + 8, side, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.jpg")
+    records, run = tmp_path / "records", tmp_path / "run"
+    pack(tmp_path / "images", records, side=side)
+    flags = (f"--data=records:{records}", f"--run={run}", "--width=2", "--epochs=2")
+    program = Program("train", "--preset=imagenet", *flags, "--batch_size=16")
+    code, printed, errors = program.end(600)
+    assert code == 0, errors
+    assert "LipConvNet-10" in printed
+    assert len((run / "metrics.csv").read_text().splitlines()) == 3
 
 
 @pytest.mark.long

@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def program(name, *flags, **env):
+def program(name, *flags, timeout=500, **env):
     return subprocess.run(
         [sys.executable, "-m", f"experiments.{name}", *flags],
         cwd=ROOT,
@@ -16,7 +16,7 @@ def program(name, *flags, **env):
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=timeout,
     )
 
 

@@ -20,7 +20,7 @@ from experiments.devices import DATA, MODEL
 from experiments.training import Trainer
 from helpers.programs import program
 
-BATCH, WIDTH, HIDDEN = 4096, 32, 4096
+BATCH = 4096
 HEADS = ("orthogonal", "normalized", "curvature")
 MEMORY = 16e9  # of a v5e, by its maker
 PADDING = 0.01  # of the arguments, which lie in tiles of 8 x 128

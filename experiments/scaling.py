@@ -161,7 +161,9 @@ if __name__ == "__main__":
     flags.DEFINE_list("devices", "1,2,4,8,16,32,64", "how many virtual CPU devices")
     flags.DEFINE_integer("images", 64, "a step's images on each share of the data", 1)
     flags.DEFINE_integer("batch_size", None, "a step's images on all devices instead")
-    flags.DEFINE_integer("accumulate", 1, "parts of a batch, one after the other", 1)
+    flags.DEFINE_integer(
+        "accumulate", 1, "parts of a batch; what each part sends is counted once", 1
+    )
     flags.DEFINE_integer("model_parallel", 1, "devices that share wide layers", 1)
     flags.DEFINE_integer("side", 32, "of the images", 2)
     flags.DEFINE_integer("depth", 5, "layers: a multiple of the stages")

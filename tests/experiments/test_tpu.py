@@ -14,7 +14,7 @@ import jax
 import pytest
 from jax.sharding import AbstractMesh, AxisType
 
-from experiments.benchmark.work import few_images
+from experiments.benchmark.work import CLASSES, few_images
 from experiments.configs import Config
 from experiments.devices import DATA, MODEL
 from experiments.training import Trainer
@@ -112,11 +112,10 @@ def test_copies_of_the_network_share_the_images(libtpu, tmp_path, depth, head):
     assert (row["data"], row["model"], row["batch"]) == (64, 1, BATCH)
     (sent,) = row["collectives"]
     assert (sent["kind"], sent["group_size"]) == ("all-reduce", 64)
-    # besides the gradient: the loss, how many images are right, and of the curvature
-    # head what the penalty adds, which is summed apart
-    rest = sent["bytes"] - gradient(params) - 4 - 4
-    penalty = head == "curvature" and params["classifier"]["hidden_kernel"].size + 101
-    assert rest == 4 * penalty
+    # besides the gradient: the loss, how many images are right, and of the curvature's
+    # penalty a sum for each pair of classes, and one over them
+    pairs = CLASSES**2 + 1 if head == "curvature" else 0
+    assert sent["bytes"] == gradient(params) + 4 * (2 + pairs)
     assert arguments <= row["arguments"] <= (1 + PADDING) * arguments
     assert row["peak"] <= row["arguments"] + row["temporaries"] + 2**20
     assert row["peak"] < MEMORY / 4

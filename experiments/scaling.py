@@ -79,11 +79,10 @@ def efficiency(row: Row, device: Assumed, utilisation: float = 1.0) -> float:
 
 def main() -> None:
     jax.config.update("jax_platforms", "cpu")  # a TPU that is here is left alone
-    groups = _groups()
-    rows = []
+    meshes = [make_mesh(FLAGS.model_parallel, devices) for devices in _groups()]
     data = few_images(TRAINING_IMAGES, FLAGS.side)
-    for devices in groups:
-        mesh = make_mesh(FLAGS.model_parallel, devices)
+    rows = []
+    for mesh in meshes:
         rows.append(read(_config(mesh), data, mesh, FLAGS.accumulate))
         print(_table(rows).splitlines()[-1], file=sys.stderr, flush=True)
     print(_table(rows))
@@ -91,9 +90,7 @@ def main() -> None:
     described = machine.described(shlex.join(command))
     path = Path(FLAGS.out or f"benchmarks/scaling-{datetime.now():%Y%m%d-%H%M%S}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(
-        path, {"machine": described, "rows": list(map(dataclasses.asdict, rows))}
-    )
+    write_json(path, {"machine": described, "rows": list(map(_record, rows))})
     print(f"\n{machine.sentence(described)}\nIn {path}")
 
 
@@ -106,10 +103,10 @@ def _groups() -> list[Sequence[Any]]:
             for sides in (_SLICES if ":" not in name else ("",))
         ]
         return [tpu_slice(name) for name in names]
-    try:
-        counts = sorted(map(int, FLAGS.devices))
-    except ValueError as error:
-        raise UserError(f"--devices={','.join(FLAGS.devices)}: {error}") from error
+    given = ",".join(FLAGS.devices)
+    if not all(count.isdigit() and int(count) for count in FLAGS.devices):
+        raise UserError(f"--devices={given}: give numbers, as in 1,2,4")
+    counts = sorted(map(int, FLAGS.devices))
     jax.config.update("jax_num_cpu_devices", counts[-1])
     return [jax.devices()[:count] for count in counts]
 
@@ -164,9 +161,11 @@ if __name__ == "__main__":
     flags.DEFINE_list("devices", "1,2,4,8,16,32,64", "how many virtual CPU devices")
     flags.DEFINE_integer("images", 64, "a step's images on each share of the data", 1)
     flags.DEFINE_integer("batch_size", None, "a step's images on all devices instead")
-    flags.DEFINE_integer("accumulate", 1, "parts of a batch, one after the other", 1)
+    flags.DEFINE_integer(
+        "accumulate", 1, "parts of a batch; what each part sends is counted once", 1
+    )
     flags.DEFINE_integer("model_parallel", 1, "devices that share wide layers", 1)
-    flags.DEFINE_integer("side", 32, "of the images", 8)
+    flags.DEFINE_integer("side", 32, "of the images", 2)
     flags.DEFINE_integer("depth", 5, "layers: a multiple of the stages")
     flags.DEFINE_integer("width", 32, "channels after the initial layer")
     flags.DEFINE_integer("hidden", 4096, "hidden units of the curvature head")

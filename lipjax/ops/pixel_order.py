@@ -106,7 +106,7 @@ def _doubled_gradient(
 def _gradient_of_pixels(
     convolve: Convolution, p: jax.Array, q: jax.Array, kernel: jax.Array
 ) -> jax.Array:
-    """Of images of one pixel: twice of a batch would move images between devices."""
+    """Of images of one pixel; twice a batch would move images between devices."""
     return lax.platform_dependent(
         p,
         q,

@@ -19,7 +19,7 @@ ENVIRONMENT = os.environ | {
 }
 
 
-def program(name, *flags, **env):
+def program(name, *flags, timeout=500, **env):
     return subprocess.run(
         [sys.executable, "-m", f"experiments.{name}", *flags],
         cwd=ROOT,
@@ -27,7 +27,7 @@ def program(name, *flags, **env):
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=timeout,
     )
 
 

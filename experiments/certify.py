@@ -33,7 +33,7 @@ from .evaluation import summarize
 from .files import write_bytes, write_json, write_json_lines
 from .flags import run
 from .runs import Run
-from .training import State
+from .state import State
 
 FLAGS = flags.FLAGS
 _BATCH = 100

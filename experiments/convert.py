@@ -38,7 +38,7 @@ from .errors import UserError
 from .flags import run
 from .models import check_fits, series
 from .runs import Checkpoint, Run
-from .training import first_state, no_totals
+from .state import first_state, no_totals
 from .weights import check_new, read_weights, write_weights
 
 FLAGS = flags.FLAGS

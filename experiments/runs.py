@@ -21,7 +21,7 @@ from .errors import UserError
 from .files import write_csv, write_json, write_json_lines
 from .hosts import is_first
 from .models import check_fits, from_json, to_json
-from .training import State, Totals, abstract_state, abstract_totals
+from .state import State, Totals, abstract_state, abstract_totals
 
 _READING = ocp.CheckpointManagerOptions(
     read_only=True, save_interval_steps=0, create=False

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from .devices import everywhere, rows
-from .training import State, Totals, Trainer, abstract_totals
+from .state import State, Totals, abstract_totals
+from .training import Trainer
 
 
 class StreamTrainer(Trainer):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
 from lipjax import LipConvNet, refresh_spectral
 
@@ -21,31 +21,18 @@ from .devices import DATA, everywhere, make_mesh, places, put, rows
 from .errors import UserError
 from .models import build, check_fits, in_dtype
 from .optimizer import optimizer
+from .state import (
+    State,
+    Totals,
+    abstract,
+    abstract_state,
+    abstract_totals,
+    first_state,
+    no_totals,
+)
 
 REFRESH_STEPS = 50
 _COMPILE_FAST = {"xla_backend_optimization_level": 0}  # for what runs once
-
-
-class State(NamedTuple):
-    """All that a run carries from step to step."""
-
-    step: jax.Array
-    params: Any
-    spectral: Any
-    opt_state: Any
-
-    @property
-    def variables(self) -> dict[str, Any]:
-        """What the model's `apply` takes."""
-        return {"params": self.params, "spectral": self.spectral}
-
-
-class Totals(NamedTuple):
-    """Sums over the training images seen since the last reset."""
-
-    loss: jax.Array
-    correct: jax.Array
-    images: jax.Array
 
 
 class Trainer:
@@ -144,7 +131,7 @@ class Trainer:
         Shapes, dtypes and places alone: the devices of the mesh need not be here.
         """
         train = self.data.train
-        data = _abstract((train.images, train.labels), everywhere(self.mesh))
+        data = abstract((train.images, train.labels), everywhere(self.mesh))
         arguments = (self.like(), abstract_totals(self.mesh), *data, np.int32(1))
         return self._jitted, arguments
 
@@ -295,44 +282,6 @@ class Trainer:
         loss = jnp.mean(losses) + self.config.curvature_penalty * penalty
         correct = jnp.sum(jnp.argmax(logits, axis=1) == y, dtype=jnp.int32)
         return loss, (correct, changed.get("spectral"))
-
-
-def first_state(config: Config, variables: Any) -> State:
-    """The state before the first step, with the optimiser's part of it fresh."""
-    params = variables["params"]
-    fresh = optimizer(config, steps=1).init(params)
-    return State(jnp.zeros((), jnp.int32), params, variables["spectral"], fresh)
-
-
-def abstract_state(config: Config, model: LipConvNet, mesh: Mesh) -> State:
-    """Shapes, dtypes and places of a run's state, whatever its data."""
-    image = jnp.zeros((1, *model.image_shape), jnp.float32)
-    state = jax.eval_shape(
-        lambda key: first_state(config, model.init(key, image)), jax.random.key(0)
-    )
-    return jax.tree.map(
-        lambda leaf, place: leaf.update(sharding=place), state, places(state, mesh)
-    )
-
-
-def abstract_totals(mesh: Mesh) -> Any:
-    """Shapes, dtypes and places of totals."""
-    return _abstract(_ZERO, everywhere(mesh))
-
-
-def _abstract(tree: Any, place: NamedSharding) -> Any:
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), tree
-    )
-
-
-def no_totals(mesh: Mesh) -> Totals:
-    """Sums over no images."""
-    return put(_ZERO, everywhere(mesh))
-
-
-_DTYPES: Any = (np.float32, np.int32, np.int32)
-_ZERO = Totals(*(dtype(0) for dtype in _DTYPES))
 
 
 def _check_batch(config: Config, images: int, shares: int, accumulate: int) -> None:

@@ -17,7 +17,8 @@ from ..configs import NETWORK, Config
 from ..data import Dataset
 from ..evaluation import Evaluator
 from ..models import build
-from ..training import State, Trainer
+from ..state import State
+from ..training import Trainer
 from . import arithmetic
 from .work import Work, few_images
 

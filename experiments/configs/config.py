@@ -43,7 +43,11 @@ class Config:
     gradient: str = _of(
         "rule for kernel gradients", "fast", ("exact", "fast", "low_rank")
     )
-    dtype: str = _of("of the training computation", "float32", ("float32", "bfloat16"))
+    dtype: str = _of(
+        "of the training computation; parameters, sigma and sums of gradients are float32",
+        "float32",
+        ("float32", "bfloat16"),
+    )
     epochs: int = _of("passes over the training images", 200)
     batch_size: int = _of("images a step", 128)
     learning_rate: float = _of("at the start; a tenth at 1/2 and at 3/4", 0.1)

@@ -62,6 +62,12 @@ def test_a_training_step_of_eight_devices(head, dtype, mesh):
     assert set(convolved) == {{"float32": "f32", "bfloat16": "bf16"}[dtype]}
     # every layer's series, its transpose for the images, and the kernel's gradient
     assert len(convolved) >= LAYERS * (2 * DEGREE + 1)
+    # each parameter's gradient, once and in its own dtype; the loss; correct images
+    summed = re.findall(
+        r"stablehlo\.all_reduce.*?\}\) : \(tensor<(?:[\dx]+x)?(\w+)>\)", text, re.DOTALL
+    )
+    params = jax.tree.leaves(trainer(head, mesh, dtype=dtype).like().params)
+    assert Counter(summed) == {"f32": len(params) + 1, "i32": 1}
 
 
 def test_a_cpu_has_ways_of_its_own():

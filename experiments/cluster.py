@@ -69,13 +69,15 @@ def member(environment: Mapping[str, str] = os.environ) -> Member | None:
     if where is None or count is None or index is None:
         raise UserError("give all of --coordinator, --num_processes and --process_id")
     host, _, port = where.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
-        raise UserError(f"--coordinator={where}: give HOST:PORT, slurm or gke")
+    if not host or ":" in host or not port.isdigit() or not 0 < int(port) < 2**16:
+        raise UserError(
+            f"--coordinator={where}: give HOST:PORT (a name or IPv4), slurm or gke"
+        )
     if not index < count:
         raise UserError(
             f"--process_id={index} must be less than --num_processes={count}"
         )
-    return Member(host.strip("[]"), int(port), count, index)
+    return Member(host, int(port), count, index)
 
 
 def _from_environment(name: str, environment: Mapping[str, str]) -> Member:

@@ -100,6 +100,25 @@ def _put_share(leaf: Any, sharding: NamedSharding) -> jax.Array:
     return jax.make_array_from_callback(array.shape, sharding, lambda i: array[i])
 
 
+def rows_here(place: NamedSharding, size: int) -> np.ndarray:
+    """Which of `size` rows this process's devices hold, in ascending order."""
+    parts = place.addressable_devices_indices_map((size,)).values()
+    held = [np.arange(*part[0].indices(size)) for part in parts if part]
+    return np.unique(np.concatenate(held))
+
+
+def put_rows(local: np.ndarray, place: NamedSharding, size: int) -> jax.Array:
+    """The array of `size` rows, of which each process gives those of `rows_here`."""
+    held = rows_here(place, size)
+
+    def part(index: Any) -> np.ndarray:
+        first, last, _ = index[0].indices(size)
+        start = int(np.searchsorted(held, first))
+        return local[start : start + last - first]
+
+    return jax.make_array_from_callback((size, *local.shape[1:]), place, part)
+
+
 def whole(tree: Any, mesh: Mesh) -> Any:
     """A copy of every leaf on this host, for all hosts to call."""
     copy = jax.jit(lambda tree: tree, out_shardings=everywhere(mesh))

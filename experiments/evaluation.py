@@ -15,7 +15,7 @@ from lipjax import Constants, LipConvNet, Radii, predict_with_radius
 
 from .augment import to_pixels
 from .data import Split
-from .devices import DATA, everywhere, put, rows
+from .devices import DATA, everywhere, put_rows, rows, rows_here
 
 STANDARD_RADII = (36 / 255, 72 / 255, 108 / 255, 0.5, 1.0, 1.5)
 RADIUS_NAMES = ("36/255", "72/255", "108/255", "0.5", "1.0", "1.5")
@@ -107,14 +107,21 @@ class Evaluator:
         """
         parts = []
         constants = constants._replace(lipschitz=np.float32(constants.lipschitz))
-        for images, count in _batches(split.images, self._batch_size, self._shares):
-            if self._mesh:
-                images = put(images, rows(self._mesh))
+        for chosen, count in _batches(len(split), self._batch_size, self._shares):
+            images = self._read(split.images, chosen)
             result = self._predict(variables, constants, images)
             parts.append([np.asarray(value)[:count] for value in result])
             progress(count)
         prediction, radius, runner_up = map(np.concatenate, zip(*parts, strict=True))
         return prediction, radius, runner_up
+
+    def _read(self, images: Any, chosen: np.ndarray) -> Any:
+        """Chosen images, of which this host reads what its devices share."""
+        if self._mesh is None:
+            return images[chosen]
+        place = rows(self._mesh)
+        held = chosen[rows_here(place, len(chosen))]
+        return put_rows(images[held], place, len(chosen))
 
     def summary(self, variables: Any, split: Split, constants: Constants) -> Summary:
         """The split's summary at the standard radii."""
@@ -127,15 +134,12 @@ def _predict(model, levels, variables, constants, images) -> Radii:
     return predict_with_radius(model, variables, x, constants=constants)
 
 
-def _batches(
-    images: np.ndarray, size: int, shares: int
-) -> Iterator[tuple[np.ndarray, int]]:
-    """Batches of one size, a multiple of `shares`, and how many images count in each.
+def _batches(total: int, size: int, shares: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Which images are in each batch, and how many of them count.
 
-    The last is filled up with earlier images, or the first again.
+    Batches have one size, a multiple of `shares`; the last is filled up with the first
+    images again.
     """
-    size = -(-min(size, len(images)) // shares) * shares
-    for start in range(0, len(images), size):
-        batch = images[start : start + size]
-        filled = np.resize(np.arange(len(images)), size - len(batch))
-        yield np.concatenate([batch, images[filled]]), len(batch)
+    size = -(-min(size, total) // shares) * shares
+    for start in range(0, total, size):
+        yield np.arange(start, start + size) % total, min(size, total - start)

@@ -14,14 +14,14 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def agreed(of_first: int, of_any: int) -> tuple[int, int]:
+def agreed(firsts: int, anyones: int) -> tuple[int, int]:
     """The first host's number, and the largest of all hosts' numbers.
 
     For all hosts to call: whatever decides what they do next must be the same.
     """
     if jax.process_count() == 1:
-        return of_first, of_any
-    numbers = multihost_utils.process_allgather(np.array([of_first, of_any]))
+        return firsts, anyones
+    numbers = multihost_utils.process_allgather(np.array([firsts, anyones]))
     return int(numbers[0, 0]), int(numbers[:, 1].max())
 
 
@@ -29,7 +29,7 @@ def of_first(text: str) -> str:
     """The first host's text, for all hosts to call."""
     if jax.process_count() == 1:
         return text
-    content = np.frombuffer(text.encode().ljust(_TEXT, b"\0"), np.uint8)
+    content = np.frombuffer(text.encode()[:_TEXT].ljust(_TEXT, b"\0"), np.uint8)
     told = multihost_utils.broadcast_one_to_all(content)
     return np.asarray(told, np.uint8).tobytes().rstrip(b"\0").decode()
 

@@ -13,11 +13,11 @@ HEEDED = (signal.SIGINT, signal.SIGTERM)
 
 @contextlib.contextmanager
 def deferred_signals() -> Iterator[Callable[[], int]]:
-    """Turns the first Ctrl-C or SIGTERM into a request; the second acts at once.
+    """Turns the first Ctrl-C or SIGTERM into a request; a second Ctrl-C acts at once.
 
     An exception that a signal raises lands wherever Python happens to be: in the
     callback of a library it may be lost, in the middle of a save it leaves threads
-    behind.
+    behind. SIGTERM may come to a process and again through the one that watches it.
 
     Yields:
       A function that gives the number of the signal that came, 0 if none did.
@@ -26,11 +26,12 @@ def deferred_signals() -> Iterator[Callable[[], int]]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         nonlocal asked
-        asked = number
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        asked = asked or number
+        signal.signal(signal.SIGINT, before[signal.SIGINT])
 
-    before = {number: signal.signal(number, ask) for number in HEEDED}
+    before = {number: signal.getsignal(number) for number in HEEDED}
+    for number in HEEDED:
+        signal.signal(number, ask)
     try:
         yield lambda: asked
     finally:

@@ -140,11 +140,12 @@ class Loop:
             now.seconds,
             images_a_second,
         )
-        best = max(map(merit, self.run.rows), default=-1.0)
+        before = max(map(merit, self.run.rows), default=-1.0)
+        best, _ = agreed(merit(row) > before, 0)
         self.run.add(row)
         zero = self.trainer.zero_totals()
         now = Checkpoint(now.state, zero, now.input, done)
-        if len(self.trainer.data.validation) and merit(row) > best:
+        if len(self.trainer.data.validation) and best:
             self.run.save("best", now)
         self.run.save("last", now)
         return now

@@ -10,6 +10,14 @@ from typing import Any
 
 Message = dict[str, Any]
 
+# A host that is gone without a word is noticed in some 20 s.
+_KEEPALIVE = {
+    "TCP_KEEPIDLE": 5,
+    "TCP_KEEPINTVL": 5,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 20_000,
+}
+
 
 class Link:
     """A connection with lines of JSON in both directions."""
@@ -17,6 +25,12 @@ class Link:
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
         self._pending = b""
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVE.items():
+            if hasattr(socket, option):
+                connection.setsockopt(
+                    socket.IPPROTO_TCP, getattr(socket, option), value
+                )
 
     def send(self, message: Message) -> None:
         """Sends; a connection that is lost shows when it is read from."""
@@ -34,12 +48,11 @@ class Link:
         deadline = None if timeout is None else time.monotonic() + timeout
         while b"\n" not in self._pending:
             if deadline is not None:
-                self.socket.settimeout(max(0.001, deadline - time.monotonic()))
+                if not ready([self.socket], deadline - time.monotonic()):
+                    raise TimeoutError
             try:
                 more = self.socket.recv(1 << 16)
-            except TimeoutError:
-                raise
-            except OSError:
+            except OSError:  # a peer that does not answer is one, too
                 more = b""
             if not more:
                 return None
@@ -58,7 +71,6 @@ def connect(host: str, port: int, seconds: float) -> Link | None:
         try:
             connection = socket.create_connection((host, port), timeout=5)
             connection.settimeout(None)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             return Link(connection)
         except OSError:
             time.sleep(0.2)

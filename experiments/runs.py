@@ -19,7 +19,7 @@ from .data import Dataset, load
 from .devices import make_mesh
 from .errors import UserError
 from .files import write_csv, write_json, write_json_lines
-from .hosts import is_first
+from .hosts import agreed, is_first
 from .models import check_fits, from_json, to_json
 from .state import State, Totals, abstract_state, abstract_totals
 
@@ -132,7 +132,8 @@ class Run:
             manager = self._manager(name)
             for each in self._managers.values():  # hosts meet for one save at a time
                 each.wait_until_finished()
-            if step not in manager.all_steps():
+            there, _ = agreed(step in manager.all_steps(), 0)
+            if not there:
                 fields = checkpoint._asdict()
                 tree = {name: fields.pop(name) for name in ("state", "totals")}
                 arrays = ocp.args.StandardSave(tree)
@@ -183,8 +184,8 @@ class Run:
         Raises:
           UserError: if there is none, or it is damaged or of another network.
         """
-        steps = self.checkpoints(name)
-        if not steps:
+        step = self.latest(name)
+        if step is None:
             raise UserError(f"{self._folder(name)} has no checkpoint")
         mesh = mesh or make_mesh()
         state = abstract_state(self.config, self.model, mesh)
@@ -192,17 +193,25 @@ class Run:
         try:
             with self._open(name, _READING) as manager:
                 # Orbax's own refusal leaves reads behind that fail later, and loudly.
-                saved: Any = manager.item_metadata(steps[-1])
+                saved: Any = manager.item_metadata(step)
                 if _shapes(saved.tree["state"]["params"]) != _shapes(state.params):
                     raise ValueError("its parameters have other names or shapes")
-                found = manager.restore(steps[-1], args=ocp.args.StandardRestore(like))
-                progress = manager.metadata(steps[-1]).custom_metadata
+                found = manager.restore(step, args=ocp.args.StandardRestore(like))
+                progress = manager.metadata(step).custom_metadata
             return Checkpoint(found["state"], found["totals"], **progress)
         except Exception as error:
             raise UserError(
-                f"the checkpoint {self._folder(name) / str(steps[-1])} is damaged or "
+                f"the checkpoint {self._folder(name) / str(step)} is damaged or "
                 f"of another network: {_first_line(error)}"
             ) from error
+
+    def latest(self, name: str) -> int | None:
+        """The step of the latest checkpoint that the first host sees, if there is one.
+
+        For all hosts to call: a folder over the network may look older to some.
+        """
+        step, _ = agreed(max(self.checkpoints(name), default=-1), 0)
+        return None if step < 0 else step
 
     def checkpoints(self, name: str) -> list[int]:
         """Steps of the checkpoints that are there, oldest first."""

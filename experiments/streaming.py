@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .devices import everywhere, rows
+from .devices import everywhere, put_rows, rows, rows_here
 from .state import State, Totals, abstract_totals
 from .training import Trainer
 
@@ -23,7 +23,7 @@ class StreamTrainer(Trainer):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self._place = rows(self.mesh)
-        self._rows = _rows_here(self._place, self.config.batch_size)
+        self._rows = rows_here(self._place, self.config.batch_size)
         self._stream: Any = None
         state = jax.tree.map(lambda leaf: leaf.sharding, self.like())
         self._jitted_step = jax.jit(
@@ -37,7 +37,8 @@ class StreamTrainer(Trainer):
         stream = self._stream_at(int(state.step))
         for _ in range(count):
             batch = next(stream)
-            state, totals = self._jitted_step(state, totals, *map(self._put, batch))
+            x, y = (put_rows(a, self._place, self.config.batch_size) for a in batch)
+            state, totals = self._jitted_step(state, totals, x, y)
         return state, totals
 
     def program(self) -> tuple[Any, tuple[Any, ...]]:
@@ -69,24 +70,6 @@ class StreamTrainer(Trainer):
         elif self._stream.step != step:
             self._stream.seek(step)
         return self._stream
-
-    def _put(self, local: np.ndarray) -> jax.Array:
-        """The global array whose rows of this process are given."""
-        shape = (self.config.batch_size, *local.shape[1:])
-
-        def part(index: Any) -> np.ndarray:
-            first, last, _ = index[0].indices(shape[0])
-            start = int(np.searchsorted(self._rows, first))
-            return local[start : start + last - first]
-
-        return jax.make_array_from_callback(shape, self._place, part)
-
-
-def _rows_here(place: jax.sharding.NamedSharding, size: int) -> np.ndarray:
-    """Which rows of a batch this process's devices hold, in ascending order."""
-    parts = place.addressable_devices_indices_map((size,)).values()
-    held = [np.arange(*part[0].indices(size)) for part in parts if part]
-    return np.unique(np.concatenate(held))
 
 
 def make_trainer(config: Any, data: Any, *args: Any, **settings: Any) -> Trainer:

@@ -1,7 +1,7 @@
 """Several processes that start together and end together, whatever befalls one.
 
-Each process is two: one that imports no more than it must, meets the others at
-process 0 and watches, and a child that computes. If a child fails or a host is lost,
+Each process is two: one that touches no device, meets the others at process 0 and
+watches, and a child that computes. If a child fails or a host is lost,
 all children are ended and process 0 says why, in one line: JAX's own processes would
 wait for the missing one and then abort with a stack of C++.
 """
@@ -20,11 +20,13 @@ import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from queue import SimpleQueue
 from typing import Any
 
+import jax
 from absl import flags
 
 from .cluster import Member, member
@@ -54,19 +56,17 @@ def supervised(main: Callable[[], None]) -> None:
 def _child(main: Callable[[], None], place: dict[str, Any]) -> None:
     """Joins the others and runs the program."""
     _end_with(place["alive"])
-    import jax
-
     jax.config.update("jax_enable_preemption_service", False)  # signals are heeded here
-    jax.distributed.initialize(
-        place["coordinator"],
-        place["count"],
-        place["index"],
-        local_device_ids=place["local_devices"],
-        cluster_detection_method="deactivate",
-    )
-    with _to_stderr():  # where what Gloo tells is left out
-        jax.devices()
     try:
+        jax.distributed.initialize(
+            place["coordinator"],
+            place["count"],
+            place["index"],
+            local_device_ids=place["local_devices"],
+            cluster_detection_method="deactivate",
+        )
+        with _to_stderr():  # where what Gloo tells is left out
+            jax.devices()
         main()
     except Exception as error:
         # Not sys.exit: JAX would wait for the others.
@@ -109,13 +109,23 @@ def _end_with(alive: int) -> None:
 
 def _parent(me: Member) -> int:
     """Meets the others, lets the child run, and gives the exit code."""
-    if me.index == 0:
-        try:
-            Hub(listen(me.port), me.count, FLAGS.wait_seconds).start()
-        except OSError as error:
-            raise UserError(
-                f"--coordinator: cannot listen at port {me.port}: {error.strerror}"
-            ) from error
+    if me.index:
+        return _meet(me)
+    try:
+        hub = Hub(listen(me.port), me.count, FLAGS.wait_seconds)
+    except OSError as error:
+        raise UserError(
+            f"--coordinator: cannot listen at port {me.port}: {error.strerror}"
+        ) from error
+    hub.start()
+    code = _meet(me)
+    hub.join()  # until the others know
+    if code in GOOD and hub.failure:
+        return _stopped(me, {"stop": hub.failure})
+    return code
+
+
+def _meet(me: Member) -> int:
     address = "localhost" if me.index == 0 else me.host
     link = connect(address, me.port, FLAGS.wait_seconds)
     if link is None:
@@ -184,12 +194,12 @@ class _Errors:
 
     Args:
       shown: whether other lines are printed as they come; else they are only if the
-        child ends with a traceback. What C++ logs as an error is held back, too.
+        child ends with a traceback. So are those after an error that C++ logs.
     """
 
     def __init__(self, shown: bool) -> None:
         self._shown = shown
-        self._held: list[bytes] = []
+        self._held: deque[bytes] = deque(maxlen=1000)
 
     def until_the_end_of(self, child: subprocess.Popen[bytes]) -> Message:
         """Reads until the child has ended; its exit code and its last word."""

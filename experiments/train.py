@@ -121,7 +121,7 @@ def _start(trainer: Trainer) -> tuple[Run, Checkpoint]:
     fresh = Checkpoint(trainer.init(), trainer.zero_totals(), trainer.input(), 0)
     if FLAGS.resume:
         folder = Run.open(Path(FLAGS.resume))
-        if folder.checkpoints("last"):
+        if folder.latest("last") is not None:
             fresh = folder.restore("last", trainer.mesh)
             _check_input(trainer, fresh.input)
         folder.rows = folder.rows[: fresh.epoch]
@@ -153,7 +153,10 @@ def _new(trainer: Trainer, start: Checkpoint) -> tuple[Run, Checkpoint]:
     if source is None:
         return folder, start
     state = start.state._replace(params=source.params, spectral=source.spectral)
-    return folder, start._replace(state=state)
+    start = start._replace(state=state)
+    folder.save("last", start)  # the settings do not say where it came from
+    folder.close()
+    return folder, start
 
 
 def _title(trainer: Trainer) -> str:

@@ -293,10 +293,9 @@ def _check_batch(config: Config, images: int, shares: int, accumulate: int) -> N
     if accumulate < 1:
         raise UserError("--accumulate must be at least 1")
     if config.batch_size % (shares * accumulate):
-        parts = f"{shares} devices" if shares > 1 else f"{accumulate} parts"
-        if shares > 1 and accumulate > 1:
-            parts = f"{shares} devices in {accumulate} parts"
+        among = [f"{shares} devices or groups of them"] * (shares > 1)
+        among += [f"{accumulate} parts"] * (accumulate > 1)
         raise UserError(
-            f"--batch_size={config.batch_size} cannot be shared out over {parts}: "
-            f"choose a multiple of {shares * accumulate}"
+            f"--batch_size={config.batch_size} cannot be shared out over "
+            f"{' and '.join(among)}: choose a multiple of {shares * accumulate}"
         )

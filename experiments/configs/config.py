@@ -44,7 +44,7 @@ class Config:
         "rule for kernel gradients", "fast", ("exact", "fast", "low_rank")
     )
     dtype: str = _of(
-        "of the training computation; parameters, sigma and sums of gradients are float32",
+        "of the computation in training; parameters and sums of gradients are float32",
         "float32",
         ("float32", "bfloat16"),
     )

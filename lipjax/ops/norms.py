@@ -9,7 +9,7 @@ other two the transposes of these up to signs and order, so two are enough:
 A matrix is held here as blocks [b, m, n] that stand side by side, m x (b n): in this
 form both unfoldings are the kernel's own numbers, in their order in memory.
 
-Theorem: ||J|| <= k min(||square||, ||wide||) for the Jacobian J of the convolution by A
+Theorem: ||J|| <= k min(||square||, ||tall||) for the Jacobian J of the convolution by A
 on an image of any size (Singla & Feizi, Fantastic four, ICLR 2021).
 """
 

@@ -11,8 +11,9 @@ from PIL import Image
 
 from experiments.configs import Config
 from experiments.data import load
+from experiments.devices import rows_here
 from experiments.pack import pack
-from experiments.streaming import StreamTrainer, _rows_here, make_trainer
+from experiments.streaming import StreamTrainer, make_trainer
 from experiments.training import Trainer
 from helpers.processes import TINY, Program, together
 from helpers.programs import refused
@@ -80,7 +81,7 @@ def test_rows_of_a_process():
         def addressable_devices_indices_map(self, shape):
             return {1: (slice(4, 8),), 2: (slice(4, 8),), 3: (slice(0, 4),)}
 
-    np.testing.assert_array_equal(_rows_here(Here(), 16), np.arange(8))
+    np.testing.assert_array_equal(rows_here(Here(), 16), np.arange(8))
 
 
 def test_a_run_goes_on_only_with_the_images_it_began_with(packed, tmp_path):

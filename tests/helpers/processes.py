@@ -42,6 +42,7 @@ class Program:
         """As the kernel does when memory is short."""
         self.process.send_signal(signal.SIGKILL)
         self.process.communicate()
+        assert self.process.returncode == -signal.SIGKILL, "it had ended before"
 
     def end(self, seconds=120):
         """Exit code, stdout and stderr, after it has ended by itself."""

@@ -91,7 +91,7 @@ def skew_exponential(
     if kernel.shape[-1] != x.shape[-1]:
         raise ValueError(f"kernel {kernel.shape} does not fit input {x.shape}")
     order = pixel_order(x, kernel)
-    scale = jnp.asarray(scale, jnp.promote_types(x.dtype, jnp.float32))
+    scale = jnp.asarray(scale, jnp.float32 if _is_narrow(x.dtype) else x.dtype)
     z = computed_once(order.enter(x))
     y: Any
     if gradient == "exact":
@@ -104,6 +104,10 @@ def skew_exponential(
     else:
         raise ValueError(f"unknown gradient {gradient!r}: choose from {GRADIENTS}")
     return computed_once(order.leave(y)).reshape(x.shape)
+
+
+def _is_narrow(dtype: Any) -> bool:
+    return jnp.finfo(dtype).bits < 32
 
 
 Operator = Callable[[jax.Array], jax.Array]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -283,6 +284,13 @@ def test_a_converted_run_is_certified_and_trained_on(pictures, tmp_path):
     model = json.loads((run / "config.json").read_text())["model"]
     assert model["mean"] == [0.25, 0.5, 0.75] and model["std"] == [0.5] * 3
     assert Run.open(run).model.series.coefficients == chebyshev(4, 2.0)
+    # killed before its first step, it would go on from the source's weights
+    last = run / "checkpoints" / "last"
+    shutil.rmtree(last / str(Run.open(run).checkpoints("last")[-1]))
+    first = Run.open(run).restore("last").state
+    assert int(first.step) == 0
+    before = Run.open(source).restore("last").state
+    chex.assert_trees_all_equal(first.variables, before.variables)
     with np.load(run / "model.npz") as record:
         assert record["mean"].tolist() == [0.25, 0.5, 0.75]
     wider = [f"--init_from={source}", "--width=4", f"--data={data}"]

@@ -53,9 +53,9 @@ def everywhere(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def rows(mesh: Mesh, axis: int = 0) -> NamedSharding:
-    """Shares of an axis over the data axis of the mesh."""
-    return NamedSharding(mesh, PartitionSpec(*[None] * axis, DATA))
+def rows(mesh: Mesh) -> NamedSharding:
+    """Shares of the first axis over the data axis of the mesh."""
+    return NamedSharding(mesh, PartitionSpec(DATA))
 
 
 def places(tree: Any, mesh: Mesh) -> Any:

@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from .configs import Config
+from .data import Dataset
 from .devices import everywhere, put_rows, rows, rows_here
 from .state import State, Totals, abstract_totals
 from .training import Trainer
@@ -72,7 +74,7 @@ class StreamTrainer(Trainer):
         return self._stream
 
 
-def make_trainer(config: Any, data: Any, *args: Any, **settings: Any) -> Trainer:
+def make_trainer(config: Config, data: Dataset, *args: Any, **settings: Any) -> Trainer:
     """The trainer for the data: streaming if they are not in memory."""
     in_memory = isinstance(data.train.images, np.ndarray)
     kind = Trainer if in_memory else StreamTrainer

@@ -214,8 +214,8 @@ def _skew_part(kernel: jax.Array) -> jax.Array:
     return ((taps - jnp.flip(transposed, 0)) / 2).reshape(kernel.shape)
 
 
-# Linear: derivatives of any order are its own, and need no padding where they are
-# sums of few products.
+# It is linear, so its derivative is itself. This one is not padded: of large kernels
+# only the exact rule's gradient comes this way.
 @_skew_part.defjvp
 def _skew_part_jvp(primals, tangents):
     (kernel,), (tangent,) = primals, tangents

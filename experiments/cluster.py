@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,8 @@ from absl import flags
 from .errors import UserError
 
 FLAGS = flags.FLAGS
-_PORT = 61_000  # of Slurm and GKE jobs, which do not name one
+_PORT = 61_000  # of jobs that do not name one
+_METADATA = "metadata.google.internal"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +42,9 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "coordinator",
         None,
-        "for several processes: HOST:PORT of process 0; slurm or gke: all three of "
-        "these flags from the environment",
+        "for several processes: HOST:PORT of process 0; slurm, gke or tpu: all three "
+        "of these flags from the Slurm job, from a pod on Google Kubernetes Engine, "
+        "from the metadata of a Cloud TPU machine",
     )
     flags.DEFINE_integer("num_processes", None, "how many processes there are", 1)
     flags.DEFINE_integer("process_id", None, "which of them this is, from 0", 0)
@@ -71,7 +74,7 @@ def member(environment: Mapping[str, str] = os.environ) -> Member | None:
     host, _, port = where.rpartition(":")
     if not host or ":" in host or not port.isdigit() or not 0 < int(port) < 2**16:
         raise UserError(
-            f"--coordinator={where}: give HOST:PORT (a name or IPv4), slurm or gke"
+            f"--coordinator={where}: give HOST:PORT (a name or IPv4), slurm, gke or tpu"
         )
     if not index < count:
         raise UserError(
@@ -89,6 +92,11 @@ def _from_environment(name: str, environment: Mapping[str, str]) -> Member:
         ) from None
     except ValueError as error:
         raise UserError(f"--coordinator={name}: the environment: {error}") from None
+    except OSError as error:
+        raise UserError(
+            f"--coordinator={name}: the machine's metadata server: {error}; on other "
+            "machines than Cloud TPU's give HOST:PORT"
+        ) from None
 
 
 def slurm(environment: Mapping[str, str]) -> Member:
@@ -129,8 +137,42 @@ def gke(environment: Mapping[str, str]) -> Member:
       >>> gke({"TPU_WORKER_HOSTNAMES": "a-0.svc,a-1.svc", "TPU_WORKER_ID": "1"})
       Member(host='a-0.svc', port=61000, count=2, index=1, local_devices=None)
     """
-    names = environment["TPU_WORKER_HOSTNAMES"].split(",")
-    return Member(names[0], _PORT, len(names), int(environment["TPU_WORKER_ID"]))
+    _one_slice(environment)
+    found = environment.get("TPU_PROCESS_ADDRESSES")
+    names = (found or environment["TPU_WORKER_HOSTNAMES"]).split(",")
+    first = names[0].split(":")[0]
+    return Member(first, _PORT, len(names), int(environment["TPU_WORKER_ID"]))
 
 
-_ENVIRONMENTS: dict[str, Any] = {"slurm": slurm, "gke": gke}
+def tpu(environment: Mapping[str, str]) -> Member:
+    """A machine of a Cloud TPU slice, by the attributes that Compute Engine serves.
+
+    `worker-network-endpoints` lists all machines, as names or as NAME:NUMBER:ADDRESS,
+    in the order of `agent-worker-number`, which is this machine's.
+    """
+    server = environment.get("GCE_METADATA_IP", _METADATA)
+    described = [line.partition(":") for line in _attribute(server, "tpu-env", "\n")]
+    _one_slice({name.strip(): value.strip(" '") for name, _, value in described})
+    machines = _attribute(server, "worker-network-endpoints", ",")
+    (number,) = _attribute(server, "agent-worker-number")
+    return Member(machines[0].split(":")[-1], _PORT, len(machines), int(number))
+
+
+def _attribute(server: str, name: str, separator: str | None = None) -> list[str]:
+    """The parts of an attribute of this machine."""
+    request = urllib.request.Request(
+        f"http://{server}/computeMetadata/v1/instance/attributes/{name}",
+        headers={"Metadata-Flavor": "Google"},
+    )
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(request, timeout=10) as answer:
+        return answer.read().decode().strip().split(separator)
+
+
+def _one_slice(described: Mapping[str, str]) -> None:
+    """Refuses several slices, whose machines are numbered from 0 in each."""
+    if int(described.get("MEGASCALE_NUM_SLICES") or 1) > 1:
+        raise ValueError("several slices: give HOST:PORT and numbers over all of them")
+
+
+_ENVIRONMENTS: dict[str, Any] = {"slurm": slurm, "gke": gke, "tpu": tpu}

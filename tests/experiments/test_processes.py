@@ -1,11 +1,14 @@
 """Several processes train as one, and end together whatever befalls one of them."""
 
+import contextlib
+import http.server
 import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import threading
 
 import pytest
 
@@ -162,6 +165,78 @@ def test_flags_that_do_not_go_together(given, line, monkeypatch):
     monkeypatch.setattr(cluster, "FLAGS", type("Flags", (), values))
     with pytest.raises(UserError, match=line):
         cluster.member({})
+
+
+@contextlib.contextmanager
+def metadata(attributes):
+    """The address of a server as Compute Engine's machines have one."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            name = self.path.removeprefix("/computeMetadata/v1/instance/attributes/")
+            asked_well = self.headers["Metadata-Flavor"] == "Google"
+            found = attributes.get(name) if asked_well else None
+            self.send_response(200 if found else 404)
+            self.end_headers()
+            self.wfile.write((found or "").encode())
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+TPU = {
+    "tpu-env": "ACCELERATOR_TYPE: 'v5litepod-16'\nWORKER_ID: '1'\n",
+    "worker-network-endpoints": "unknown:unknown:10.0.0.5,unknown:unknown:10.0.0.6",
+    "agent-worker-number": "1",
+}
+
+
+def from_environment(monkeypatch, name, environment):
+    values = {"coordinator": name, "num_processes": None, "process_id": None}
+    monkeypatch.setattr(cluster, "FLAGS", type("Flags", (), values))
+    return cluster.member(environment)
+
+
+def test_a_machine_of_a_tpu_slice(monkeypatch):
+    """The attributes' forms are those that `jax.distributed.initialize` reads."""
+    with metadata(TPU) as server:
+        found = from_environment(monkeypatch, "tpu", {"GCE_METADATA_IP": server})
+    assert found == cluster.Member("10.0.0.5", 61000, 2, 1)
+    with metadata(TPU | {"worker-network-endpoints": "w-0,w-1,w-2"}) as server:
+        found = from_environment(monkeypatch, "tpu", {"GCE_METADATA_IP": server})
+    assert found == cluster.Member("w-0", 61000, 3, 1)
+
+
+def test_addresses_with_ports_on_gke():
+    addresses = {"TPU_PROCESS_ADDRESSES": "a.svc:8471,b.svc:8471", "TPU_WORKER_ID": "1"}
+    assert cluster.gke(addresses) == cluster.Member("a.svc", 61000, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"tpu-env": "MEGASCALE_NUM_SLICES: '2'"}, "several slices: give HOST:PORT"),
+        ({"agent-worker-number": None}, "metadata server: HTTP Error 404"),
+    ],
+)
+def test_tpus_that_are_not_one_slice(change, line, monkeypatch):
+    with metadata(TPU | change) as server, pytest.raises(UserError, match=line):
+        from_environment(monkeypatch, "tpu", {"GCE_METADATA_IP": server})
+
+
+def test_no_tpu_machine(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        nobody = {"GCE_METADATA_IP": f"127.0.0.1:{found.getsockname()[1]}"}
+    with pytest.raises(UserError, match="metadata server: .*refused.* give HOST:PORT"):
+        from_environment(monkeypatch, "tpu", nobody)
+    slices = {"TPU_WORKER_HOSTNAMES": "a", "MEGASCALE_NUM_SLICES": "2"}
+    with pytest.raises(UserError, match="several slices"):
+        from_environment(monkeypatch, "gke", slices)
 
 
 def test_names_of_slurm_nodes():

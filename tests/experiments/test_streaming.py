@@ -11,6 +11,7 @@ from PIL import Image
 
 from experiments.configs import Config
 from experiments.data import load
+from experiments.data.stream import epoch_order
 from experiments.devices import rows_here
 from experiments.pack import pack
 from experiments.streaming import StreamTrainer, make_trainer
@@ -118,17 +119,54 @@ def test_the_imagenet_preset_on_made_images(tmp_path, side):
     assert len((run / "metrics.csv").read_text().splitlines()) == 3
 
 
+def losses(run):
+    rows = (run / "metrics.csv").read_text().splitlines()
+    column = rows[0].split(",").index("loss")
+    return [float(row.split(",")[column]) for row in rows[1:]]
+
+
+def noted(path):
+    """Which records of each split a process read, a set a call."""
+    calls = [json.loads(line) for line in path.read_text().splitlines()]
+    return {
+        split: [frozenset(rows) for name, rows in calls if name == split]
+        for split in ("train", "test")
+    }
+
+
 @pytest.mark.long
-def test_two_processes_read_a_half_each(packed, tmp_path):
-    losses = []
-    for count in (1, 2):
-        run = tmp_path / f"of-{count}"
-        flags = (f"--data=records:{packed}", f"--run={run}", *TINY, "--epochs=3")
-        with together(count, *flags) as programs:
-            ends = [program.end(300) for program in programs]
-        assert [code for code, _, _ in ends] == [0] * count, ends
-        rows = (run / "metrics.csv").read_text().splitlines()
-        column = rows[0].split(",").index("loss")
-        losses.append([float(row.split(",")[column]) for row in rows[1:]])
+def test_two_processes_read_a_half_each(packed, data, tmp_path):
+    """Of each batch in training and of each validation set; the losses are one's."""
+    flags = (f"--data=records:{packed}", *TINY, "--epochs=3")
+    code, _, errors = Program("train", *flags, f"--run={tmp_path / 'alone'}").end(300)
+    assert code == 0, errors
+    counted = {"package": "tests.helpers", "COUNTED": str(tmp_path)}
+    both = together(
+        2, *flags, f"--run={tmp_path / 'both'}", name="counted_train", **counted
+    )
+    with both as programs:
+        ends = [program.end(300) for program in programs]
+    assert [code for code, _, _ in ends] == [0, 0], ends
     # float32 sums in another order, through 6 steps
-    assert losses[1] == pytest.approx(losses[0], rel=1e-5, abs=2e-6)
+    expected = pytest.approx(losses(tmp_path / "alone"), rel=1e-5, abs=2e-6)
+    assert losses(tmp_path / "both") == expected
+
+    records = data.train.images._rows
+    steps = [
+        records[epoch_order(20, 0, epoch)[start : start + 8]]
+        for epoch in range(100)
+        for start in (0, 8)
+    ]
+    validation = frozenset(range(24)) - {*records.tolist()}
+    reads = [noted(tmp_path / str(index)) for index in (0, 1)]
+    for index, read in enumerate(reads):
+        shares = [frozenset(s[4 * index : 4 * index + 4].tolist()) for s in steps]
+        trained = [rows for rows in read["train"] if rows in shares]
+        checked = [rows for rows in read["train"] if rows not in shares]
+        assert {*shares[:6]} <= {*trained} and len(trained) == len({*trained})
+        assert all(rows <= validation and len(rows) == 2 for rows in checked)
+        assert len(checked) == 3
+    assert {*reads[0]["train"]}.isdisjoint(reads[1]["train"])
+    # process 0 alone certifies, and writes
+    assert frozenset().union(*reads[0]["test"]) == frozenset(range(10))
+    assert not reads[1]["test"]

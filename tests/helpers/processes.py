@@ -19,11 +19,11 @@ TINY = ("--batch_size=8", "--width=2", "--depth=2", "--validation=4")
 class Program:
     """A program that runs in the background; both its streams are kept."""
 
-    def __init__(self, name, *flags):
+    def __init__(self, name, *flags, package="experiments", **env):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", f"experiments.{name}", *flags],
+            [sys.executable, "-m", f"{package}.{name}", *flags],
             cwd=ROOT,
-            env=ENVIRONMENT,
+            env=ENVIRONMENT | env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -51,18 +51,19 @@ class Program:
 
 
 @contextlib.contextmanager
-def together(count, *flags, each=lambda index: ()):
+def together(count, *flags, each=lambda index: (), name="train", **settings):
     """`count` processes of one training run; killed if a test fails before they end."""
     with socket.create_server(("", 0)) as found:
         port = found.getsockname()[1]
     programs = [
         Program(
-            "train",
+            name,
             f"--coordinator=localhost:{port}",
             f"--num_processes={count}",
             f"--process_id={index}",
             *flags,
             *each(index),
+            **settings,
         )
         for index in range(count)
     ]

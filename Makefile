@@ -14,6 +14,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 comma := ,
 with = [$(1)$(if $(ACCELERATOR),$(comma)$(ACCELERATOR))]
+AS_USERS := --xla_backend_optimization_level=3  # `make test` compiles faster code
 PYTEST := $(RUN) -m pytest -n auto --maxprocesses=8
 
 .PHONY: train test test-all lint
@@ -24,7 +25,7 @@ test: $(VENV)/ready-test$(ACCELERATOR)
 	$(PYTEST)
 
 test-all: $(VENV)/ready-test$(ACCELERATOR)
-	$(PYTEST) -m "long or not long"
+	XLA_FLAGS="$$XLA_FLAGS $(AS_USERS)" $(PYTEST) -m "long or not long"
 
 lint: $(VENV)/ready-dev$(ACCELERATOR)
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/pyright

@@ -13,12 +13,14 @@ rounding of floating point included: see docs/guarantees.md.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from absl import flags
 from tqdm import tqdm
@@ -43,10 +45,13 @@ def certify(folder: Run, state: State, data: Dataset, count: int | None = None) 
     """Proves radii of `count` of a run's test images (None: all), and prints CRA."""
     print("\nProving the layers' norms ...", flush=True)
     test = data.test.spread(count)
-    certifier, parts = _certificates(folder, state, test, data.levels)
-    rows = _write_proof(folder.path, certifier, parts, test, data.levels)
-    prediction = np.array([row["prediction"] for row in rows])
-    radius = np.array([row["radius"] for row in rows])
+    with ieee_device():
+        certifier, parts = _certificates(folder, state, test, data.levels)
+    _write_proof(folder.path, certifier, parts, test, data.levels)
+    prediction, radius = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("prediction", "radius")
+    )
     summary = summarize(prediction, radius, test.labels)
     figures = {"accuracy": summary.accuracy, "mean_radius": summary.mean_radius}
     figures |= dict(zip(report.RADIUS_NAMES, summary.cra, strict=True))
@@ -57,7 +62,7 @@ def certify(folder: Run, state: State, data: Dataset, count: int | None = None) 
     print(f"{len(test)} test images of {data.name}: certified robust accuracy, %,")
     print("at l2 radii in pixels of [0, 1], proven\n")
     print(report.summary_table(summary))
-    slack = max(row["slack"] for row in rows)
+    slack = max(_largest_slack(part) for part in parts)
     print(
         f"\nThe features are {certifier.bound.lipschitz:.6f}-Lipschitz, proven. "
         f"Rounding in float64 costs a\nradius at most {slack:.1e}, which is taken "
@@ -67,11 +72,34 @@ def certify(folder: Run, state: State, data: Dataset, count: int | None = None) 
     print(f"In {folder.path}: {names}")
 
 
+def _largest_slack(part: Certificates) -> float:
+    """What rounding costs of a radius, the runner-up's, at most."""
+    return float(part.slack[np.arange(len(part.radius)), part.runner_up].max())
+
+
+def ieee_device() -> contextlib.AbstractContextManager[Any]:
+    """Has a machine with TPUs, which have no IEEE float64, compute on its CPU.
+
+    Raises:
+      UserError: if JAX was told to leave the CPU alone.
+    """
+    if jax.default_backend() != "tpu":
+        return contextlib.nullcontext()
+    try:
+        return jax.default_device(jax.local_devices(backend="cpu")[0])
+    except RuntimeError:
+        raise UserError(
+            "a TPU has no IEEE float64 to certify with: run python -m "
+            "experiments.certify with JAX_PLATFORMS=cpu"
+        ) from None
+
+
 def _certificates(
     folder: Run, state: State, test: Split, levels: int
 ) -> tuple[Certifier, list[Certificates]]:
     try:
-        certifier = Certifier(exact_network(folder.model, state.variables))
+        variables = jax.device_get(state.variables)
+        certifier = Certifier(exact_network(folder.model, variables))
         with tqdm(total=len(test), unit="image", disable=None, leave=False) as bar:
             parts = []
             for x in _pixels(test, levels):
@@ -94,28 +122,32 @@ def _write_proof(
     parts: list[Certificates],
     test: Split,
     levels: int,
-) -> list[dict[str, Any]]:
-    """Writes the record, the images and the certificates; returns the latter."""
+) -> None:
+    """Writes the record, the images and the certificates."""
     record = model_record(certifier)
     digest = hashlib.sha256(record).hexdigest()
-    rows = []
-    for part, x in zip(parts, _pixels(test, levels), strict=True):
-        first = len(rows)
-        labels = test.labels[first : first + len(x)]
-        rows += certificate_rows(part, x, labels, digest, first)
     images = io.BytesIO()
     np.savez_compressed(images, images=test.images, labels=test.labels, levels=levels)
     write_bytes(path / "model.npz", record)
     write_bytes(path / "images.npz", images.getvalue())
-    write_json_lines(path / "certificates.jsonl", rows)
-    return rows
+    write_json_lines(path / "certificates.jsonl", _rows(parts, test, levels, digest))
+
+
+def _rows(
+    parts: list[Certificates], test: Split, levels: int, digest: str
+) -> Iterator[dict[str, Any]]:
+    first = 0
+    for part, x in zip(parts, _pixels(test, levels), strict=True):
+        labels = test.labels[first : first + len(x)]
+        yield from certificate_rows(part, x, labels, digest, first)
+        first += len(x)
 
 
 def main() -> None:
     if not FLAGS.run:
         raise UserError("say which run with --run=DIR")
     folder = Run.open(Path(FLAGS.run))
-    data = folder.data()
+    data = folder.data(FLAGS.data, FLAGS.data_dir)
     state = folder.restore(FLAGS.checkpoint).state
     certify(folder, state, data, FLAGS.images)
 
@@ -123,5 +155,7 @@ def main() -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("run", None, "folder of the run")
     flags.DEFINE_enum("checkpoint", "last", ["last", "best"], "which of its weights")
+    flags.DEFINE_string("data", None, "where its data are now; else where they were")
+    flags.DEFINE_string("data_dir", None, "the same, for data of tensorflow_datasets")
     flags.DEFINE_integer("images", None, "how many test images, evenly; else all", 1)
     run(main, __doc__ or "")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file under a temporary name, then renames it."""
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write under a temporary name, which is renamed in the end."""
     temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_bytes(content)
+        with temporary.open("wb") as file:
+            yield file
         os.replace(temporary, path)
     except OSError as error:  # a full disk is not told by name
         error.filename = error.filename or str(path)
@@ -22,14 +25,29 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def is_empty(path: Path) -> bool:
+    """Whether a path is a folder with nothing but what a killed program left behind."""
+    return path.is_dir() and all(
+        file.name.startswith(".") and file.name.endswith(".part")
+        for file in path.iterdir()
+    )
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file under a temporary name, then renames it."""
+    with written(path) as file:
+        file.write(content)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes one JSON document."""
     write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 def write_json_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Writes one JSON object a line."""
-    write_bytes(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    """Writes one JSON object a line, as the rows come."""
+    with written(path) as file:
+        file.writelines((json.dumps(row) + "\n").encode() for row in rows)
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from typing import NoReturn
+
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
@@ -38,6 +42,15 @@ def meet() -> None:
     """Waits for all hosts."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("lipjax")
+
+
+def give_up(line: str) -> NoReturn:
+    """Ends this process of several, from any thread, saying why: the others end too.
+
+    Where the others wait for it in a library, an exception would be kept until then.
+    """
+    print(f"error: {line}", file=sys.stderr, flush=True)
+    os._exit(2)
 
 
 def part() -> None:

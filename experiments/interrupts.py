@@ -12,12 +12,13 @@ HEEDED = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def deferred_signals() -> Iterator[Callable[[], int]]:
-    """Turns the first Ctrl-C or SIGTERM into a request; a second Ctrl-C acts at once.
+def deferred(*numbers: int) -> Iterator[Callable[[], int]]:
+    """Turns the first of these signals into a request; a second Ctrl-C acts at once.
 
     An exception that a signal raises lands wherever Python happens to be: in the
     callback of a library it may be lost, in the middle of a save it leaves threads
-    behind. SIGTERM may come to a process and again through the one that watches it.
+    behind. SIGTERM may come to a process and again through the one that watches it,
+    which may have held it back until now.
 
     Yields:
       A function that gives the number of the signal that came, 0 if none did.
@@ -27,13 +28,25 @@ def deferred_signals() -> Iterator[Callable[[], int]]:
     def ask(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         asked = asked or number
-        signal.signal(signal.SIGINT, before[signal.SIGINT])
+        if number == signal.SIGINT:
+            signal.signal(number, before[number])
 
-    before = {number: signal.getsignal(number) for number in HEEDED}
-    for number in HEEDED:
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
         signal.signal(number, ask)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
     try:
         yield lambda: asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def held_back(number: int) -> Iterator[None]:
+    """A process that is started herein gets the signal when it defers it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

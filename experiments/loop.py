@@ -85,6 +85,9 @@ class Loop:
                 left = a_step * (total - step)
                 line = report.epoch_line(self.run.rows[-1], trainer.config.epochs, left)
                 tqdm.write(line)
+        _, number = agreed(0, self._signalled())
+        if number:  # it came with the last steps
+            self._stop(now, number)
         return now
 
     def _epoch(self, now: Checkpoint, bar: tqdm) -> tuple[Checkpoint, float]:
@@ -115,6 +118,7 @@ class Loop:
 
     def _stop(self, now: Checkpoint, number: int) -> None:
         self.run.save("last", now)
+        self.run.close()
         raise Stopped(number)
 
     def _check_loss(self, loss: float, step: int) -> None:

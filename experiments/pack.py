@@ -29,7 +29,7 @@ from .data.packing import pack_shard
 from .data.plan import Plan, Shard, make_plan
 from .data.shards import INFO, Info, read_info, to_json
 from .errors import UserError
-from .files import write_json
+from .files import is_empty, write_json
 from .flags import run
 
 FLAGS = flags.FLAGS
@@ -97,7 +97,7 @@ def _begin(plan: Plan, shards: list[Shard], out: Path) -> dict[str, Any]:
         _check_plan(out, progress["plan"], plan)
         _check_done(out, shards, progress["shards"])
     else:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if out.exists() and not is_empty(out):
             raise UserError(f"{out} exists, and is no interrupted packing: {_CHANGED}")
         out.mkdir(parents=True, exist_ok=True)
         progress = {"plan": plan.to_json(), "shards": []}

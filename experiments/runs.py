@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
+import functools
 import json
+import secrets
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple, Self
 
 import jax
 import orbax.checkpoint as ocp
@@ -18,11 +23,13 @@ from .configs import Config
 from .data import Dataset, load
 from .devices import make_mesh
 from .errors import UserError
-from .files import write_csv, write_json, write_json_lines
-from .hosts import agreed, is_first
+from .files import is_empty, write_csv, write_json, write_json_lines
+from .hosts import agreed, give_up, is_first, meet, of_first
 from .models import check_fits, from_json, to_json
 from .state import State, Totals, abstract_state, abstract_totals
 
+_SETTINGS = "config.json"
+_SEEN_WITHIN = 10.0  # seconds, by which a shared folder is the same on all hosts
 _READING = ocp.CheckpointManagerOptions(
     read_only=True, save_interval_steps=0, create=False
 )
@@ -69,26 +76,79 @@ class Run:
         self.rows: list[dict[str, Any]] = []
         self.keep = 3
         self._managers: dict[str, ocp.CheckpointManager] = {}
+        self._lock: IO[bytes] | None = None
 
     @classmethod
     def create(cls, path: Path, config: Config, model: LipConvNet) -> Run:
-        """Makes the folder.
+        """Makes the folder, or opens it where the same run has begun.
+
+        The same are all settings, but for where its data lie.
 
         Raises:
-          UserError: if it exists.
+          UserError: if there is something else.
         """
-        run = cls(path, config, model)
-        if not is_first():
+        there, _ = agreed((path / _SETTINGS).exists(), 0)
+        if there:
+            run = cls.open(path)
+            run._check_same(config, model)
             return run
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError:
+        if is_first():
+            if path.exists() and not is_empty(path):
+                raise UserError(f"{path} exists and is not a run: choose another --run")
+            path.mkdir(parents=True, exist_ok=True)
+            settings = {"config": dataclasses.asdict(config), "model": to_json(model)}
+            write_json(path / _SETTINGS, settings | {"jax": jax.__version__})
+        return cls(path, config, model)
+
+    def _check_same(self, config: Config, model: LipConvNet) -> None:
+        mine, others = _comparable(self.config), _comparable(config)
+        differ = [f"--{name}={value}" for name, value in mine.items() - others.items()]
+        if differ or to_json(self.model) != to_json(model):
             raise UserError(
-                f"{path} exists: choose another --run, or go on with --resume={path}"
-            ) from None
-        settings = {"config": dataclasses.asdict(config), "model": to_json(model)}
-        write_json(path / "config.json", settings | {"jax": jax.__version__})
-        return run
+                f"{self.path} exists, with other settings"
+                f"{': ' * bool(differ)}{' '.join(sorted(differ))}: choose another "
+                f"--run, or go on with --resume={self.path}"
+            )
+
+    def hold(self) -> None:
+        """Keeps other programs from training this run, until `with` ends.
+
+        For all hosts to call.
+
+        Raises:
+          UserError: if another does, or if not all hosts see the folder.
+        """
+        if is_first():
+            self._lock = (self.path / _SETTINGS).open("r+b")
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._lock.close()
+                raise UserError(
+                    f"another program trains {self.path}: wait for its end, or stop it"
+                ) from None
+            except OSError:
+                pass  # a file system without locks
+        if jax.process_count() > 1:
+            self._check_shared()
+
+    def _check_shared(self) -> None:
+        mark = self.path / f".{of_first(secrets.token_hex(8))}.part"
+        if is_first():
+            mark.touch()
+        meet()
+        deadline = time.monotonic() + _SEEN_WITHIN
+        while not mark.exists():
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"{self.path} is not a folder that all hosts see: process "
+                    f"{jax.process_index()} does not see what process 0 writes there; "
+                    "give a --run on a disk that they share"
+                )
+            time.sleep(0.1)
+        meet()
+        if is_first():
+            mark.unlink()
 
     @classmethod
     def open(cls, path: Path) -> Run:
@@ -98,13 +158,13 @@ class Run:
           UserError: if it is not one.
         """
         try:
-            settings = json.loads((path / "config.json").read_text())
+            settings = json.loads((path / _SETTINGS).read_text())
             run = cls(path, Config(**settings["config"]), from_json(settings["model"]))
             metrics = path / "metrics.jsonl"
             if metrics.exists():
                 run.rows = [json.loads(row) for row in metrics.read_text().splitlines()]
         except FileNotFoundError:
-            raise UserError(f"{path} is not a run: it has no config.json") from None
+            raise UserError(f"{path} is not a run: it has no {_SETTINGS}") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} is damaged or not a run: {error}") from error
         return run
@@ -141,6 +201,16 @@ class Run:
         except Exception as error:
             raise self._not_written(name, error) from error
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Closes; not if this host of several fails, as the others may wait for it."""
+        if kind is None or jax.process_count() == 1:
+            self.close()
+        if self._lock is not None:
+            self._lock.close()
+
     def close(self) -> None:
         """Waits until all checkpoints are written.
 
@@ -162,16 +232,20 @@ class Run:
             f"{_first_line(error)}; {kept}"
         )
 
-    def data(self) -> Dataset:
-        """The data set that the settings name.
+    def data(self, data: str | None = None, data_dir: str | None = None) -> Dataset:
+        """The data set that the settings name, or where it is now.
 
         Raises:
           UserError: if it cannot be had, or is not of the network's images.
         """
         config = self.config
-        data = load(config.data, data_dir=config.data_dir, validation=config.validation)
-        check_fits(self.model, data)
-        return data
+        found = load(
+            data or config.data,
+            data_dir=data_dir or config.data_dir,
+            validation=config.validation,
+        )
+        check_fits(self.model, found)
+        return found
 
     def restore(self, name: str, mesh: Mesh | None = None) -> Checkpoint:
         """The latest checkpoint `name`.
@@ -236,9 +310,49 @@ class Run:
         self, name: str, options: ocp.CheckpointManagerOptions
     ) -> ocp.CheckpointManager:
         handler = ocp.StandardCheckpointHandler()
+        if jax.process_count() > 1:
+            _hear(handler, functools.partial(self._not_written, name))
         return ocp.CheckpointManager(
             self._folder(name), options=options, item_handlers=handler
         )
+
+
+def _hear(handler: Any, fail: Callable[[Exception], UserError]) -> None:
+    """Has a handler end this host at once if it cannot write, as `fail` says it.
+
+    Orbax would keep the error until all hosts have met, which they then never do.
+    """
+    save = handler.async_save
+
+    async def heard(*args: Any, **settings: Any) -> list[Any]:
+        futures = await save(*args, **settings)
+        return [_Heard(future, fail) for future in futures or ()]
+
+    handler.async_save = heard
+
+
+class _Heard(NamedTuple):
+    """A part of a save, whose failure ends the process."""
+
+    future: Any
+    fail: Callable[[Exception], UserError]
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Waits until it is done."""
+        try:
+            return self.future.result(timeout)
+        except Exception as error:
+            give_up(str(self.fail(error)))
+
+    def cancel(self) -> bool | None:
+        """Gives it up."""
+        return self.future.cancel()
+
+
+def _comparable(config: Config) -> dict[str, Any]:
+    """The settings but for where data lie."""
+    kind = config.data.partition(":")[0]
+    return dataclasses.asdict(dataclasses.replace(config, data=kind, data_dir=None))
 
 
 def _shapes(params: Any) -> Any:

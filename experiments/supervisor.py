@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 from absl import flags
@@ -32,7 +32,7 @@ from absl import flags
 from .cluster import Member, member
 from .errors import UserError, line_of
 from .hub import GOOD, Hub
-from .interrupts import HEEDED
+from .interrupts import HEEDED, held_back
 from .messages import Link, Message, connect, listen
 
 FLAGS = flags.FLAGS
@@ -86,7 +86,7 @@ def _to_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def _end(error: Exception) -> None:
+def _end(error: Exception) -> NoReturn:
     line = line_of(error)
     if line is None:
         time.sleep(_PATIENCE)  # it may be another's failure, which ends this process
@@ -177,14 +177,15 @@ def _supervise(me: Member, link: Link, coordinator: str) -> int:
 def _start(me: Member, coordinator: str) -> subprocess.Popen[bytes]:
     alive, _ = os.pipe()  # whose other end is closed when this process ends
     place = dataclasses.asdict(me) | {"coordinator": coordinator, "alive": alive}
-    child = subprocess.Popen(
-        sys.orig_argv,
-        env=os.environ | {_CHILD: json.dumps(place)},
-        stdout=None if me.index == 0 else subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        pass_fds=[alive],
-        start_new_session=True,  # signals come from here, once
-    )
+    with held_back(signal.SIGTERM):  # or it would die of it before it can save
+        child = subprocess.Popen(
+            sys.orig_argv,
+            env=os.environ | {_CHILD: json.dumps(place)},
+            stdout=None if me.index == 0 else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[alive],
+            start_new_session=True,  # signals come from here, once
+        )
     os.close(alive)
     return child
 

@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import signal
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -29,15 +31,16 @@ from lipjax import LipConvNet
 from . import cluster, report
 from .certify import certify
 from .configs import NETWORK, PRESETS, Config, config, define_flags, with_flags
-from .data import load
+from .data import Dataset, load
 from .devices import make_mesh, whole
 from .errors import UserError
 from .flags import run
-from .hosts import is_first, meet, of_first, part
-from .interrupts import deferred_signals
+from .hosts import is_first, of_first, part
+from .interrupts import deferred
 from .loop import Loop, Stopped, watched
 from .models import series
 from .runs import Checkpoint, Run
+from .state import State
 from .streaming import make_trainer
 from .supervisor import supervised
 from .training import Trainer
@@ -46,6 +49,14 @@ FLAGS = flags.FLAGS
 
 
 def main() -> None:
+    with deferred(signal.SIGTERM) as terminated:
+        certified = _trained(terminated)
+    if certified and is_first():
+        certified()
+
+
+def _trained(terminated: Callable[[], int]) -> Callable[[], None] | None:
+    """Trains; what is left to do for the first host, None if it was stopped."""
     settings, model = _settings()
     mesh = make_mesh(FLAGS.model_parallel)
     data = load(
@@ -56,28 +67,37 @@ def main() -> None:
     )
     if FLAGS.dry_run:
         _describe(trainer)
-        return
+        return None
     folder, start = _start(trainer)
-    print(f"{folder.path}: {_title(trainer)}", flush=True)
+    step = int(start.state.step)
+    print(f"{folder.path}: {_title(trainer)}", end="", flush=True)
+    print(f"; goes on at step {step}" * (step > 0), flush=True)
     try:
         with (
-            deferred_signals() as signalled,
-            contextlib.closing(folder),
+            deferred(signal.SIGINT) as interrupted,
+            folder,
             contextlib.closing(trainer),
         ):
+            signalled = lambda: terminated() or interrupted()  # noqa: E731
             end = Loop(folder, trainer, signalled, FLAGS.save_steps).train(start)
     except Stopped as stop:
         print(f"\nStopped, saved. Go on with --resume={folder.path}", flush=True)
         part()
         if stop.number == signal.SIGINT:
             raise KeyboardInterrupt from None
-        return
+        return None
     state = whole(end.state, mesh)
     part()
-    if is_first():
-        split, _ = watched(data)
-        report.draw_training(folder.path / "training.png", folder.rows, split)
-        certify(folder, state, data)
+    return functools.partial(_certified, folder, state, data)
+
+
+def _certified(folder: Run, state: State, data: Dataset) -> None:
+    split, _ = watched(data)
+    report.draw_training(folder.path / "training.png", folder.rows, split)
+    if FLAGS.certify_images == 0:
+        print(f"Next: python -m experiments.certify --run={folder.path}")
+    else:
+        certify(folder, state, data, FLAGS.certify_images)
 
 
 def _settings() -> tuple[Config, LipConvNet | None]:
@@ -90,12 +110,15 @@ def _settings() -> tuple[Config, LipConvNet | None]:
         return _refined(Run.open(Path(FLAGS.init_from)), preset)
     if not FLAGS.resume:
         return with_flags(preset, FLAGS), None
-    changed = [f.name for f in dataclasses.fields(Config) if FLAGS[f.name].present]
-    if changed or FLAGS.run or FLAGS.init_from:
-        given = ", ".join(f"--{name}" for name in changed) or "--run or --init_from"
+    changed = {f.name for f in dataclasses.fields(Config) if FLAGS[f.name].present}
+    moved = changed & {"data", "data_dir"}
+    if changed - moved or FLAGS.run or FLAGS.init_from:
+        left = sorted(changed - moved) or ["run or --init_from"]
+        given = ", ".join(f"--{name}" for name in left)
         raise UserError(f"--resume keeps the run's own settings: leave out {given}")
     folder = Run.open(Path(FLAGS.resume))
-    return folder.config, folder.model
+    where = {name: FLAGS[name].value for name in moved}
+    return dataclasses.replace(folder.config, **where), folder.model
 
 
 def _refined(source: Run, preset: Config) -> tuple[Config, LipConvNet]:
@@ -118,17 +141,35 @@ def _refined(source: Run, preset: Config) -> tuple[Config, LipConvNet]:
 
 def _start(trainer: Trainer) -> tuple[Run, Checkpoint]:
     """The run's folder, and where it starts or goes on."""
-    fresh = Checkpoint(trainer.init(), trainer.zero_totals(), trainer.input(), 0)
     if FLAGS.resume:
         folder = Run.open(Path(FLAGS.resume))
-        if folder.latest("last") is not None:
-            fresh = folder.restore("last", trainer.mesh)
-            _check_input(trainer, fresh.input)
-        folder.rows = folder.rows[: fresh.epoch]
     else:
-        folder, fresh = _new(trainer, fresh)
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        name = trainer.config.data.split(":")[0]
+        path = Path(FLAGS.run or of_first(f"runs/{name}-{stamp}"))
+        folder = Run.create(path, trainer.config, trainer.model.clone(dtype=None))
+    folder.hold()
     folder.keep = FLAGS.keep
-    return folder, fresh
+    if folder.latest("last") is None:
+        start = _first(trainer, folder)
+    else:
+        start = folder.restore("last", trainer.mesh)
+        _check_input(trainer, start.input)
+    folder.rows = folder.rows[: start.epoch]
+    return folder, start
+
+
+def _first(trainer: Trainer, folder: Run) -> Checkpoint:
+    """The start from nothing, or from another run."""
+    start = Checkpoint(trainer.init(), trainer.zero_totals(), trainer.input(), 0)
+    if not FLAGS.init_from:
+        return start
+    source = Run.open(Path(FLAGS.init_from)).restore("last", trainer.mesh).state
+    state = start.state._replace(params=source.params, spectral=source.spectral)
+    start = start._replace(state=state)
+    folder.save("last", start)  # the settings do not say where it came from
+    folder.close()
+    return start
 
 
 def _check_input(trainer: Trainer, saved: dict[str, int]) -> None:
@@ -136,27 +177,8 @@ def _check_input(trainer: Trainer, saved: dict[str, int]) -> None:
         if saved.get(name) != value:
             raise UserError(
                 f"the checkpoint is of training with {name} {saved.get(name)}, but "
-                f"the data now give {name} {value}: mend --data_dir or the data"
+                f"the data now give {name} {value}: mend --data or --data_dir"
             )
-
-
-def _new(trainer: Trainer, start: Checkpoint) -> tuple[Run, Checkpoint]:
-    """The new run's folder, and its start from nothing or from another run."""
-    source = None
-    if FLAGS.init_from:
-        source = Run.open(Path(FLAGS.init_from)).restore("last", trainer.mesh).state
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    name = trainer.config.data.split(":")[0]
-    path = Path(FLAGS.run or of_first(f"runs/{name}-{stamp}"))
-    folder = Run.create(path, trainer.config, trainer.model.clone(dtype=None))
-    meet()
-    if source is None:
-        return folder, start
-    state = start.state._replace(params=source.params, spectral=source.spectral)
-    start = start._replace(state=state)
-    folder.save("last", start)  # the settings do not say where it came from
-    folder.close()
-    return folder, start
 
 
 def _title(trainer: Trainer) -> str:
@@ -199,6 +221,9 @@ if __name__ == "__main__":
     flags.DEFINE_string("resume", None, "folder of a run to go on with")
     flags.DEFINE_string(
         "init_from", None, "folder of a run whose network and weights to start from"
+    )
+    flags.DEFINE_integer(
+        "certify_images", None, "test images to certify in the end, evenly; else all", 0
     )
     flags.DEFINE_bool("dry_run", False, "print shapes, parameters, memory; no training")
     flags.DEFINE_integer("save_steps", 1000, "steps between checkpoints", 1)

@@ -224,9 +224,11 @@ class Trainer:
         Each device differentiates its share by itself, in as many parts as asked for;
         the gradients of the parameters, in their own dtype, are then summed once.
         """
+        if self.mesh.shape[DATA] == 1:  # which XLA cannot partition as a sum over one
+            return self._gradient_of_share(state.params, state.spectral, x, y)
         whole, share = PartitionSpec(), PartitionSpec(DATA)
         of_shares = jax.shard_map(
-            self._gradient_of_share,
+            lambda *part: _mean(*self._gradient_of_share(*part)),
             mesh=self.mesh,
             in_specs=(whole, whole, share, share),
             out_specs=whole,
@@ -245,8 +247,7 @@ class Trainer:
             spectral = refresh_spectral(variables, 1)
             parts = functools.partial(gradient, params, spectral)
             loss, correct, grads = self._mean_of_parts(parts, x, y)
-        loss, grads = lax.pmean((loss, grads), DATA)
-        return (loss, (lax.psum(correct, DATA), spectral)), grads
+        return (loss, (correct, spectral)), grads
 
     def _mean_of_parts(self, gradient, x, y):
         """Mean loss, correct images, mean gradient of a share's parts."""
@@ -282,6 +283,13 @@ class Trainer:
         loss = jnp.mean(losses) + self.config.curvature_penalty * penalty
         correct = jnp.sum(jnp.argmax(logits, axis=1) == y, dtype=jnp.int32)
         return loss, (correct, changed.get("spectral"))
+
+
+def _mean(result, grads):
+    """Of the shares' results and gradients, inside `shard_map`."""
+    loss, (correct, spectral) = result
+    loss, grads = lax.pmean((loss, grads), DATA)
+    return (loss, (lax.psum(correct, DATA), spectral)), grads
 
 
 def _check_batch(config: Config, images: int, shares: int, accumulate: int) -> None:

@@ -38,7 +38,8 @@ class Stream:
       rows: which images of the global batch to read: a slice or an array of positions
         in 0 ... B - 1; None: all of them.
       start: the first step to give.
-      threads: how many batches are read at a time; 0: none ahead of time.
+      threads: how many batches are read at a time; 0: none ahead of time. They wait
+        for a distant disk, which answers each in milliseconds, at the same time.
       ahead: how many batches may wait to be asked for, at least 1.
 
     Raises:
@@ -66,8 +67,8 @@ class Stream:
         seed: int,
         rows: slice | np.ndarray | None = None,
         start: int = 0,
-        threads: int = 2,
-        ahead: int = 4,
+        threads: int = 16,
+        ahead: int = 16,
     ) -> None:
         if not 1 <= batch_size <= len(split):
             raise UserError(

@@ -214,8 +214,9 @@ def _checked(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _check_device() -> None:
-    backend = jax.default_backend()
-    if backend == "tpu":
+    settings: Any = jax.config
+    device = settings.jax_default_device or jax.default_backend()
+    if getattr(device, "platform", device) == "tpu":
         raise ValueError(
             "a TPU has no IEEE float64: certify on a CPU or GPU (JAX_PLATFORMS=cpu)"
         )

@@ -2,27 +2,33 @@
 
 import errno
 import os
-from pathlib import Path
 
 import pytest
 
 from experiments.errors import line_of
-from experiments.files import write_bytes
+from experiments.files import is_empty, write_bytes, write_json_lines
 
 
-def test_a_full_disk_is_told_by_the_files_name(tmp_path, monkeypatch):
-    """As Linux does: the error of a write has no name, and leaves a part behind."""
+def test_a_full_disk_is_told_by_the_files_name(tmp_path):
+    """The error of a write has no name, and comes when a part is written."""
     path = tmp_path / "file"
     write_bytes(path, b"before")
 
-    def full(self, content):
-        with self.open("wb") as file:
-            file.write(content[:3])
+    def full():
+        yield {"row": 1}
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError) as found:
-        write_bytes(path, b"after")
+        write_json_lines(path, full())
     assert line_of(found.value) == f"{path}: No space left on device"
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
     assert path.read_bytes() == b"before"
+
+
+def test_a_folder_that_a_killed_program_left_is_empty(tmp_path):
+    assert is_empty(tmp_path)
+    (tmp_path / ".config.json.part").touch()
+    assert is_empty(tmp_path)
+    (tmp_path / "config.json").touch()
+    assert not is_empty(tmp_path)
+    assert not is_empty(tmp_path / "config.json")

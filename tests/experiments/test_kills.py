@@ -1,14 +1,19 @@
 """A run that is killed at any instant ends as if nothing had happened."""
 
+import itertools
 import json
 import random
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 
+from experiments.interrupts import held_back
 from helpers.processes import TINY, Program, arrays
+from helpers.programs import ROOT
 
 EPOCHS = 15
 FLAGS = (*TINY, f"--epochs={EPOCHS}", "--save_steps=1", "--keep=2")
@@ -64,14 +69,15 @@ def killed(run, flags, moment):
 
 
 def kills(run, pictures, moments):
-    flags = [f"--data=folder:{pictures}", f"--run={run}", *FLAGS]
-    for moment in moments:
+    """Kills it at these moments, and goes on by --resume and by the first command."""
+    first = [f"--data=folder:{pictures}", f"--run={run}", *FLAGS]
+    resumed = [f"--resume={run}", "--save_steps=1", "--keep=2"]
+    for flags, moment in zip(itertools.cycle([first, resumed]), moments, strict=False):
         killed(run, flags, moment)
-        flags = [f"--resume={run}", "--save_steps=1", "--keep=2"]
-    code, printed, errors = Program("train", *flags).end()
+    code, printed, errors = Program("train", *first).end()
     assert code == 0 and "Traceback" not in errors, errors
+    assert "goes on at step" in printed
     assert not in_a_save(run)
-    return printed
 
 
 def assert_same(run, whole):
@@ -119,3 +125,27 @@ def test_a_signal_saves_and_says_how_to_go_on(pictures, tmp_path, whole):
     code, _, errors = Program("train", *flags).end()
     assert code == 0, errors
     assert_same(run, undisturbed)
+
+
+def test_a_signal_may_come_before_it_is_waited_for():
+    """A process that is not there yet gets it when it defers it, and only then."""
+    script = """
+import signal, sys
+from experiments.interrupts import deferred
+print("here", flush=True)
+sys.stdin.read()
+with deferred(signal.SIGTERM) as terminated:
+    print(terminated())
+"""
+    with held_back(signal.SIGTERM):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == "here\n"
+    out, _ = process.communicate("")
+    assert (out, process.returncode) == ("15\n", 0)

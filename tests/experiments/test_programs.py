@@ -26,9 +26,10 @@ def test_help_teaches(name):
 def test_mistakes_are_one_line(tmp_path):
     existing = tmp_path / "existing"
     existing.mkdir()
+    (existing / "mine").touch()
     assert "nope" in refused("train", "--nope")
     assert "multiple of the 3 stages" in refused("train", "--depth=7")
-    assert f"--resume={existing}" in refused("train", f"--run={existing}")
+    assert "choose another --run" in refused("train", f"--run={existing}")
     assert "is not a run" in refused("certify", f"--run={existing}")
     assert "leave out --epochs" in refused("train", "--resume=x", "--epochs=3")
 

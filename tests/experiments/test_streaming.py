@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import chex
 import jax
@@ -89,11 +90,16 @@ def test_a_run_goes_on_only_with_the_images_it_began_with(packed, tmp_path):
     flags = (f"--data=records:{packed}", f"--run={tmp_path / 'run'}", *TINY)
     code, _, errors = Program("train", *flags, "--epochs=1").end()
     assert code == 0, errors
+    moved = shutil.copytree(packed, tmp_path / "moved")
+    again = (f"--data=records:{moved}", *flags[1:], "--epochs=1", "--certify_images=0")
+    code, printed, errors = Program("train", *again).end()
+    assert code == 0 and "goes on at step 2" in printed, errors
     settings = tmp_path / "run" / "config.json"
     changed = json.loads(settings.read_text())
     changed["config"] |= {"validation": 6, "epochs": 2}
     settings.write_text(json.dumps(changed))
-    line = refused("train", f"--resume={tmp_path / 'run'}")
+    where = f"--data=records:{moved}"
+    line = refused("train", f"--resume={tmp_path / 'run'}", where)
     assert "images 20, but the data now give images 18" in line
 
 

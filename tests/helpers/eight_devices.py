@@ -25,6 +25,7 @@ MESHES = {  # shape of data and model axes, accumulation
     "8x1": ((8, 1), 1),
     "4x2/2": ((4, 2), 2),
     "2x4": ((2, 4), 1),
+    "1x8": ((1, 8), 1),
     "1x1/4": ((1, 1), 4),
 }
 

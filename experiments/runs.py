@@ -331,7 +331,8 @@ def _hear(handler: Any, fail: Callable[[Exception], UserError]) -> None:
     handler.async_save = heard
 
 
-class _Heard(NamedTuple):
+@dataclasses.dataclass(frozen=True)  # no tuple, whose parts Orbax would flatten
+class _Heard:
     """A part of a save, whose failure ends the process."""
 
     future: Any

@@ -14,7 +14,9 @@ import pytest
 
 from experiments import cluster
 from experiments.errors import UserError
+from experiments.runs import Run
 from helpers.processes import TINY, Program, together
+from helpers.programs import ROOT
 
 EPOCHS = 6
 FLAGS = (*TINY, f"--epochs={EPOCHS}")
@@ -86,13 +88,56 @@ def test_a_computing_child_that_is_killed(pictures, tmp_path):
     flags = (f"--data=folder:{pictures}", f"--run={tmp_path / 'run'}", *FLAGS)
     with together(2, *flags, "--epochs=10000") as programs:
         programs[0].until(lambda: rows(tmp_path / "run"))
-        listed = ["pgrep", "-P", str(programs[1].process.pid)]
-        child = subprocess.run(listed, capture_output=True, text=True, check=True)
-        os.kill(int(child.stdout), signal.SIGKILL)
+        (child,) = children(programs[1])
+        os.kill(int(child), signal.SIGKILL)
         ends = [program.end() for program in programs]
     assert [code for code, _, _ in ends] == [2, 2]
     assert "was lost (signal 9): go on with --resume" in ends[0][2]
     assert ends[0][2].count("\n") == 1 and ends[1][2] == ""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("trouble", "line"),
+    [
+        ("elsewhere", "is not a folder that all hosts see: process 1 does not see"),
+        ("full", "a checkpoint could not be written to "),
+    ],
+)
+def test_a_disk_that_fails_one_of_them(pictures, tmp_path, trouble, line):
+    """Neither waits for the other, which will not come."""
+    # relative: the same flags, and another folder where one works elsewhere
+    run = os.path.relpath(tmp_path / "run", ROOT)
+    flags = (f"--data=folder:{pictures}", f"--run={run}", *FLAGS)
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    settings = {"TROUBLE": trouble, "HERE": str(tmp_path / "far" / "away")}
+    with together(
+        2, *flags, name="troubled_train", package="tests.helpers", **settings
+    ) as programs:
+        ends = [program.end() for program in programs]
+    assert [code for code, _, _ in ends] == [2, 2], ends
+    assert line in ends[0][2] and ends[0][2].count("\n") == 1
+    assert ends[0][2].startswith("error: process 1 on ") and ends[1][2] == ""
+
+
+@pytest.mark.long
+def test_sigterm_before_the_first_step(pictures, tmp_path):
+    """The run is saved as it began, however far its processes have come."""
+    run = tmp_path / "run"
+    flags = (f"--data=folder:{pictures}", f"--run={run}", *FLAGS)
+    with together(2, *flags) as programs:
+        programs[0].until(lambda: children(programs[0]) and children(programs[1]))
+        for program in programs:
+            program.process.send_signal(signal.SIGTERM)
+        ends = [program.end() for program in programs]
+    assert [code for code, _, _ in ends] == [0, 0], ends
+    assert f"--resume={run}" in ends[0][1] and [e[2] for e in ends] == ["", ""]
+    assert Run.open(run).checkpoints("last") == [0]
+
+
+def children(program):
+    listed = ["pgrep", "-P", str(program.process.pid)]
+    return subprocess.run(listed, capture_output=True, text=True).stdout.split()
 
 
 def test_other_flags(pictures, tmp_path):

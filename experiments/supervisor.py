@@ -31,6 +31,7 @@ from absl import flags
 
 from .cluster import Member, member
 from .errors import UserError, line_of
+from .hosts import meet
 from .hub import GOOD, Hub
 from .interrupts import HEEDED, held_back
 from .messages import Link, Message, connect, listen
@@ -66,7 +67,7 @@ def _child(main: Callable[[], None], place: dict[str, Any]) -> None:
             cluster_detection_method="deactivate",
         )
         with _to_stderr():  # where what Gloo tells is left out
-            jax.devices()
+            meet()
         main()
     except Exception as error:
         # Not sys.exit: JAX would wait for the others.

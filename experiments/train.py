@@ -3,7 +3,8 @@
     python -m experiments.train                        the digits, minutes on a CPU
     python -m experiments.train --preset=lipconvnet    LipConvNet-5 on CIFAR-10
     python -m experiments.train --data=folder:PATH     PATH/{train,test}/CLASS/*
-    python -m experiments.train --resume=runs/NAME     goes on where a run was cut
+    python -m experiments.train --resume=runs/NAME     goes on where a run was cut;
+                                                       so does its own command
     python -m experiments.train --init_from=runs/NAME  starts from a run's network
 
 A run makes a folder with its settings (config.json), figures for each epoch

@@ -56,6 +56,7 @@ def test_two_processes_train_as_one_and_one_goes_on(pictures, tmp_path, alone):
     assert [code for code, _, _ in ends] == [0, 0]
     assert [errors for _, _, errors in ends] == ["", ""]
     assert f"--resume={run}" in ends[0][1] and "2 x cpu" in ends[0][1]
+    assert ends[0][1].startswith(f"{run}: ")  # and nothing of libraries before
     assert ends[1][1] == ""
     assert 0 < len(rows(run)) < EPOCHS
     code, _, errors = Program("train", f"--resume={run}").end()

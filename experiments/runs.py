@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import functools
 import json
-import secrets
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
@@ -19,20 +15,18 @@ from orbax.checkpoint.checkpoint_managers import LatestN
 
 from lipjax import LipConvNet
 
+from .checkpoints import READING, open_manager
 from .configs import Config
 from .data import Dataset, load
 from .devices import make_mesh
 from .errors import UserError
 from .files import is_empty, write_csv, write_json, write_json_lines
-from .hosts import agreed, give_up, is_first, meet, of_first
+from .holding import check_shared, lock
+from .hosts import agreed, is_first
 from .models import check_fits, from_json, to_json
 from .state import State, Totals, abstract_state, abstract_totals
 
 _SETTINGS = "config.json"
-_SEEN_WITHIN = 10.0  # seconds, by which a shared folder is the same on all hosts
-_READING = ocp.CheckpointManagerOptions(
-    read_only=True, save_interval_steps=0, create=False
-)
 
 
 class Checkpoint(NamedTuple):
@@ -119,36 +113,8 @@ class Run:
           UserError: if another does, or if not all hosts see the folder.
         """
         if is_first():
-            self._lock = (self.path / _SETTINGS).open("r+b")
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._lock.close()
-                raise UserError(
-                    f"another program trains {self.path}: wait for its end, or stop it"
-                ) from None
-            except OSError:
-                pass  # a file system without locks
-        if jax.process_count() > 1:
-            self._check_shared()
-
-    def _check_shared(self) -> None:
-        mark = self.path / f".{of_first(secrets.token_hex(8))}.part"
-        if is_first():
-            mark.touch()
-        meet()
-        deadline = time.monotonic() + _SEEN_WITHIN
-        while not mark.exists():
-            if time.monotonic() > deadline:
-                raise UserError(
-                    f"{self.path} is not a folder that all hosts see: process "
-                    f"{jax.process_index()} does not see what process 0 writes there; "
-                    "give a --run on a disk that they share"
-                )
-            time.sleep(0.1)
-        meet()
-        if is_first():
-            mark.unlink()
+            self._lock = lock(self.path / _SETTINGS)
+        check_shared(self.path)
 
     @classmethod
     def open(cls, path: Path) -> Run:
@@ -265,7 +231,7 @@ class Run:
         state = abstract_state(self.config, self.model, mesh)
         like = {"state": state, "totals": abstract_totals(mesh)}
         try:
-            with self._open(name, _READING) as manager:
+            with self._open(name, READING) as manager:
                 # Orbax's own refusal leaves reads behind that fail later, and loudly.
                 saved: Any = manager.item_metadata(step)
                 if _shapes(saved.tree["state"]["params"]) != _shapes(state.params):
@@ -309,45 +275,8 @@ class Run:
     def _open(
         self, name: str, options: ocp.CheckpointManagerOptions
     ) -> ocp.CheckpointManager:
-        handler = ocp.StandardCheckpointHandler()
-        if jax.process_count() > 1:
-            _hear(handler, functools.partial(self._not_written, name))
-        return ocp.CheckpointManager(
-            self._folder(name), options=options, item_handlers=handler
-        )
-
-
-def _hear(handler: Any, fail: Callable[[Exception], UserError]) -> None:
-    """Has a handler end this host at once if it cannot write, as `fail` says it.
-
-    Orbax would keep the error until all hosts have met, which they then never do.
-    """
-    save = handler.async_save
-
-    async def heard(*args: Any, **settings: Any) -> list[Any]:
-        futures = await save(*args, **settings)
-        return [_Heard(future, fail) for future in futures or ()]
-
-    handler.async_save = heard
-
-
-@dataclasses.dataclass(frozen=True)  # no tuple, whose parts Orbax would flatten
-class _Heard:
-    """A part of a save, whose failure ends the process."""
-
-    future: Any
-    fail: Callable[[Exception], UserError]
-
-    def result(self, timeout: float | None = None) -> Any:
-        """Waits until it is done."""
-        try:
-            return self.future.result(timeout)
-        except Exception as error:
-            give_up(str(self.fail(error)))
-
-    def cancel(self) -> bool | None:
-        """Gives it up."""
-        return self.future.cancel()
+        fail = functools.partial(self._not_written, name)
+        return open_manager(self._folder(name), options, fail)
 
 
 def _comparable(config: Config) -> dict[str, Any]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import NoReturn
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+_PATIENCE = 10.0  # seconds
 _TEXT = 4096  # bytes of a text that the first host tells
 
 
@@ -42,6 +44,11 @@ def meet() -> None:
     """Waits for all hosts."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("lipjax")
+
+
+def let_others_speak() -> None:
+    """Waits, as an error may come from another host's, which then ends this one."""
+    time.sleep(_PATIENCE)
 
 
 def give_up(line: str) -> NoReturn:

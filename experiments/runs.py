@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
@@ -22,7 +24,7 @@ from .devices import make_mesh
 from .errors import UserError
 from .files import is_empty, write_csv, write_json, write_json_lines
 from .holding import check_shared, lock
-from .hosts import agreed, is_first
+from .hosts import agreed, is_first, let_others_speak
 from .models import check_fits, from_json, to_json
 from .state import State, Totals, abstract_state, abstract_totals
 
@@ -154,18 +156,18 @@ class Run:
             kept.
         """
         step = int(checkpoint.state.step)
-        try:
+        with self._telling(name):
             manager = self._manager(name)
             for each in self._managers.values():  # hosts meet for one save at a time
                 each.wait_until_finished()
-            there, _ = agreed(step in manager.all_steps(), 0)
-            if not there:
-                fields = checkpoint._asdict()
-                tree = {name: fields.pop(name) for name in ("state", "totals")}
-                arrays = ocp.args.StandardSave(tree)
-                manager.save(step, args=arrays, custom_metadata=fields)
-        except Exception as error:
-            raise self._not_written(name, error) from error
+        there, _ = agreed(step in manager.all_steps(), 0)
+        if there:
+            return
+        with self._telling(name):
+            fields = checkpoint._asdict()
+            tree = {name: fields.pop(name) for name in ("state", "totals")}
+            arrays = ocp.args.StandardSave(tree)
+            manager.save(step, args=arrays, custom_metadata=fields)
 
     def __enter__(self) -> Self:
         return self
@@ -184,11 +186,19 @@ class Run:
           UserError: if one cannot be written; older ones are kept.
         """
         for name, manager in self._managers.items():
-            try:
+            with self._telling(name):
                 manager.close()
-            except Exception as error:
-                raise self._not_written(name, error) from error
         self._managers = {}
+
+    @contextlib.contextmanager
+    def _telling(self, name: str) -> Iterator[None]:
+        """Makes what goes wrong in writing one line."""
+        try:
+            yield
+        except Exception as error:
+            if jax.process_count() > 1:
+                let_others_speak()
+            raise self._not_written(name, error) from error
 
     def _not_written(self, name: str, error: Exception) -> UserError:
         steps = self.checkpoints(name)

@@ -18,7 +18,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -31,14 +30,13 @@ from absl import flags
 
 from .cluster import Member, member
 from .errors import UserError, line_of
-from .hosts import meet
+from .hosts import let_others_speak, meet
 from .hub import GOOD, Hub
 from .interrupts import HEEDED, held_back
 from .messages import Link, Message, connect, listen
 
 FLAGS = flags.FLAGS
 _CHILD = "LIPJAX_CHILD"
-_PATIENCE = 10.0  # seconds a child in trouble waits to be ended for another's
 
 
 def supervised(main: Callable[[], None]) -> None:
@@ -90,7 +88,7 @@ def _to_stderr() -> Iterator[None]:
 def _end(error: Exception) -> NoReturn:
     line = line_of(error)
     if line is None:
-        time.sleep(_PATIENCE)  # it may be another's failure, which ends this process
+        let_others_speak()
         traceback.print_exception(error)
     else:
         print(f"error: {line}", file=sys.stderr)

@@ -20,7 +20,7 @@ HEAD = [
 ]
 
 
-OTHERS = ["8x1", "2x4", "1x8", "1x1/4"]
+EIGHT = ["8x1", "4x2/2", "2x4", "1x8", "1x1/4"]
 
 
 def on_eight_devices(head, *meshes):
@@ -30,7 +30,8 @@ def on_eight_devices(head, *meshes):
         cwd=ROOT,
         env=os.environ
         | {
-            "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count=8",
+            "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count=8 "
+            "--xla_backend_optimization_level=1",  # steps take a tenth of level 0's
             "JAX_PLATFORMS": "cpu",
             "JAX_ENABLE_X64": "1",
             "PYTHONPATH": "tests",
@@ -46,10 +47,10 @@ def on_eight_devices(head, *meshes):
 @pytest.mark.parametrize(
     ("head", "meshes"),
     [
-        ("curvature", ["4x2/2", "1x8"]),
-        pytest.param("normalized", OTHERS, marks=pytest.mark.long),
-        pytest.param("orthogonal", OTHERS, marks=pytest.mark.long),
-        pytest.param("curvature", OTHERS, marks=pytest.mark.long),
+        ("curvature", ["2x2/2", "1x2"]),
+        pytest.param("normalized", EIGHT, marks=pytest.mark.long),
+        pytest.param("orthogonal", EIGHT, marks=pytest.mark.long),
+        pytest.param("curvature", EIGHT, marks=pytest.mark.long),
     ],
 )
 def test_twenty_steps_are_those_of_one_device(head, meshes):

@@ -22,6 +22,8 @@ from experiments.training import Trainer
 
 STEPS = 20
 MESHES = {  # shape of data and model axes, accumulation
+    "2x2/2": ((2, 2), 2),
+    "1x2": ((1, 2), 1),
     "8x1": ((8, 1), 1),
     "4x2/2": ((4, 2), 2),
     "2x4": ((2, 4), 1),
@@ -31,10 +33,10 @@ MESHES = {  # shape of data and model axes, accumulation
 
 
 def made():
-    """96 images of 8x8 pixels in 5 classes."""
+    """Ten batches of images of 8x8 pixels in 5 classes."""
     draw = np.random.default_rng(0)
-    images = draw.integers(256, size=(96, 8, 8, 1), dtype=np.uint8)
-    train = Split(images, draw.integers(5, size=96).astype(np.int32))
+    images = draw.integers(256, size=(320, 8, 8, 1), dtype=np.uint8)
+    train = Split(images, draw.integers(5, size=320).astype(np.int32))
     none = Split(images[:0], train.labels[:0])
     return Dataset("made", train, none, train, tuple("abcde"), 255, True, 1)
 

@@ -30,7 +30,7 @@ from absl import flags
 
 from .cluster import Member, member
 from .errors import UserError, line_of
-from .hosts import let_others_speak, meet
+from .hosts import give_up, let_others_speak, meet
 from .hub import GOOD, Hub
 from .interrupts import HEEDED, held_back
 from .messages import Link, Message, connect, listen
@@ -87,13 +87,12 @@ def _to_stderr() -> Iterator[None]:
 
 def _end(error: Exception) -> NoReturn:
     line = line_of(error)
-    if line is None:
-        let_others_speak()
-        traceback.print_exception(error)
-    else:
-        print(f"error: {line}", file=sys.stderr)
+    if line is not None:
+        give_up(line)
+    let_others_speak()
+    traceback.print_exception(error)
     sys.stderr.flush()
-    os._exit(1 if line is None else 2)
+    os._exit(1)
 
 
 def _end_with(alive: int) -> None:

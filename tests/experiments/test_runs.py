@@ -9,7 +9,7 @@ import pytest
 
 from experiments import certify
 from experiments.configs import PRESETS
-from experiments.data import Split, load
+from experiments.data import Split
 from experiments.errors import UserError
 from experiments.loop import Loop, Stopped
 from experiments.models import build
@@ -20,13 +20,8 @@ TINY = dataclasses.replace(PRESETS["digits"](), width=2, batch_size=600, epochs=
 
 
 @pytest.fixture(scope="module")
-def data():
-    return load("digits")
-
-
-@pytest.fixture(scope="module")
-def model(data):
-    return build(TINY, data)
+def model(digits):
+    return build(TINY, digits)
 
 
 def test_the_same_command_opens_what_it_made(tmp_path, model):
@@ -85,8 +80,8 @@ def test_two_programs_do_not_train_one_run(tmp_path, model):
         other.hold()
 
 
-def test_a_signal_with_the_last_steps_is_heeded(tmp_path, data):
-    trainer = Trainer(TINY, data)
+def test_a_signal_with_the_last_steps_is_heeded(tmp_path, digits):
+    trainer = Trainer(TINY, digits)
     run = Run.create(tmp_path / "run", TINY, trainer.model)
     signalled = lambda: signal.SIGTERM if len(run.rows) == TINY.epochs else 0  # noqa: E731
     start = Checkpoint(trainer.init(), trainer.zero_totals(), trainer.input(), 0)
@@ -95,10 +90,10 @@ def test_a_signal_with_the_last_steps_is_heeded(tmp_path, data):
     assert run.restore("last").epoch == TINY.epochs
 
 
-def test_beside_a_tpu_the_cpu_certifies(tmp_path, data, model, monkeypatch):
+def test_beside_a_tpu_the_cpu_certifies(tmp_path, digits, model, monkeypatch):
     """As a TPU has no IEEE float64; of which there is none here."""
     run = Run.create(tmp_path / "run", TINY, model)
-    trainer = Trainer(TINY, data, model)
+    trainer = Trainer(TINY, digits, model)
     devices = []
 
     class Certifier(certify.Certifier):
@@ -108,7 +103,7 @@ def test_beside_a_tpu_the_cpu_certifies(tmp_path, data, model, monkeypatch):
 
     monkeypatch.setattr(certify, "Certifier", Certifier)
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
-    certify.certify(run, trainer.init(), data, 5)
+    certify.certify(run, trainer.init(), digits, 5)
     assert [device.platform for device in devices] == ["cpu"]
     assert len((run.path / "certificates.jsonl").read_text().splitlines()) == 5
 
@@ -117,15 +112,15 @@ def test_beside_a_tpu_the_cpu_certifies(tmp_path, data, model, monkeypatch):
 
     monkeypatch.setattr(jax, "local_devices", none)
     with pytest.raises(UserError, match="run python -m experiments.certify with JAX_P"):
-        certify.certify(run, trainer.init(), data, 5)
+        certify.certify(run, trainer.init(), digits, 5)
 
 
-def test_certificates_are_written_as_they_are_proven(tmp_path, data, model):
+def test_certificates_are_written_as_they_are_proven(tmp_path, digits, model):
     """Of images that are not a multiple of a batch, each with its own number."""
     run = Run.create(tmp_path / "run", TINY, model)
-    few = Split(data.test.images[:101], data.test.labels[:101])
-    state = Trainer(TINY, data, model).init()
-    certify.certify(run, state, dataclasses.replace(data, test=few))
+    few = Split(digits.test.images[:101], digits.test.labels[:101])
+    state = Trainer(TINY, digits, model).init()
+    certify.certify(run, state, dataclasses.replace(digits, test=few))
     found = np.load(run.path / "images.npz")
     assert len(found["images"]) == 101
     lines = (run.path / "certificates.jsonl").read_text().splitlines()

@@ -10,7 +10,6 @@ import pytest
 
 from experiments.augment import random_crop, random_flip, to_pixels
 from experiments.configs import PRESETS
-from experiments.data import load
 from experiments.errors import UserError
 from experiments.evaluation import Evaluator, summarize
 from experiments.models import build, from_json, series, to_json
@@ -21,11 +20,6 @@ from experiments.training import Trainer
 from lipjax.ops import chebyshev, taylor
 
 TINY = dataclasses.replace(PRESETS["digits"](), width=2, batch_size=300, epochs=2)
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load("digits")
 
 
 @pytest.fixture(scope="module")

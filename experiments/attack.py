@@ -26,12 +26,12 @@ from tqdm import tqdm
 
 from lipjax.attacks import apgd, cross_entropy, on_sphere, pgd, targeted_dlr
 
-from .errors import UserError
-from .evaluation import RADIUS_NAMES, STANDARD_RADII
-from .files import write_json
-from .flags import run
-from .runs import Run
-from .target import BATCH, Target, filled
+from .certification.certified_run import BATCH, Target, filled
+from .common.errors import UserError
+from .common.files import write_json
+from .common.flags import run
+from .training.evaluation import RADIUS_NAMES, STANDARD_RADII
+from .training.run_folder import Run
 
 FLAGS = flags.FLAGS
 _INSIDE = 0.999

@@ -28,20 +28,22 @@ from tqdm import tqdm
 from lipjax import exact_network
 from lipjax.certify import Certificates, Certifier, certificate_rows, model_record
 
-from . import report
+from .common.errors import UserError
+from .common.files import write_bytes, write_json, write_json_lines
+from .common.flags import run
 from .data import Dataset, Split
-from .errors import UserError
-from .evaluation import summarize
-from .files import write_bytes, write_json, write_json_lines
-from .flags import run
-from .runs import Run
-from .state import State
+from .reporting import pictures, tables
+from .training.evaluation import summarize
+from .training.run_folder import Run
+from .training.state import TrainState
 
 FLAGS = flags.FLAGS
 _BATCH = 100
 
 
-def certify(folder: Run, state: State, data: Dataset, count: int | None = None) -> None:
+def certify(
+    folder: Run, state: TrainState, data: Dataset, count: int | None = None
+) -> None:
     """Proves radii of `count` of a run's test images (None: all), and prints CRA."""
     print("\nProving the layers' norms ...", flush=True)
     test = data.test.spread(count)
@@ -54,14 +56,14 @@ def certify(folder: Run, state: State, data: Dataset, count: int | None = None) 
     )
     summary = summarize(prediction, radius, test.labels)
     figures = {"accuracy": summary.accuracy, "mean_radius": summary.mean_radius}
-    figures |= dict(zip(report.RADIUS_NAMES, summary.cra, strict=True))
+    figures |= dict(zip(tables.RADIUS_NAMES, summary.cra, strict=True))
     write_json(folder.path / "test.json", figures)
     certified = np.where(prediction == test.labels, radius, -1)
     title = f"{data.name}: {len(test)} test images, proven"
-    report.draw_radii(folder.path / "radii.png", certified, title)
+    pictures.draw_radii(folder.path / "radii.png", certified, title)
     print(f"{len(test)} test images of {data.name}: certified robust accuracy, %,")
     print("at l2 radii in pixels of [0, 1], proven\n")
-    print(report.summary_table(summary))
+    print(tables.summary_table(summary))
     slack = max(_largest_slack(part) for part in parts)
     print(
         f"\nThe features are {certifier.bound.lipschitz:.6f}-Lipschitz, proven. "
@@ -95,7 +97,7 @@ def ieee_device() -> contextlib.AbstractContextManager[Any]:
 
 
 def _certificates(
-    folder: Run, state: State, test: Split, levels: int
+    folder: Run, state: TrainState, test: Split, levels: int
 ) -> tuple[Certifier, list[Certificates]]:
     try:
         variables = jax.device_get(state.variables)

@@ -28,18 +28,18 @@ import numpy as np
 from absl import flags
 
 from lipjax import LipConvNet
-from lipjax.convert import NAMES, from_reference, published_names, to_reference
+from lipjax.convert import NAMES, from_torch, published_names, to_torch
 
-from . import report
+from .common.errors import UserError
+from .common.flags import run
+from .common.weight_files import check_new, read_weights, write_weights
 from .configs import Config
 from .data import load
-from .devices import make_mesh
-from .errors import UserError
-from .flags import run
-from .models import check_fits, series
-from .runs import Checkpoint, Run
-from .state import first_state, no_totals
-from .weights import check_new, read_weights, write_weights
+from .parallel.mesh import make_mesh
+from .reporting import tables
+from .training.model import check_fits, exp_approximation
+from .training.run_folder import Checkpoint, Run
+from .training.state import init_state, zero_metrics
 
 FLAGS = flags.FLAGS
 _CIFAR, _SIZE = {"cifar10": 10, "cifar100": 100}, (32, 32, 3)
@@ -143,7 +143,7 @@ def _from_checkpoint(path: Path, request: Request) -> Network:
     names = {kind: _published(kind, getattr(request, kind)) for kind in NAMES}
     state = read_weights(path)
     try:
-        model, variables = from_reference(state, **names)
+        model, variables = from_torch(state, **names)
     except ValueError as error:
         built = " ".join(f"--{kind}={name}" for kind, name in names.items())
         raise UserError(f"{path} is not of a network of {built}: {error}") from error
@@ -160,7 +160,7 @@ def _from_checkpoint(path: Path, request: Request) -> Network:
     )
     settings |= _PUBLISHED | request.given("data_dir", *_SERIES)
     config = Config(**settings)
-    return Network(model.clone(series=series(config)), variables, config)
+    return Network(model.clone(exp=exp_approximation(config)), variables, config)
 
 
 def _published(kind: str, name: str) -> str:
@@ -185,7 +185,7 @@ def _from_run(path: Path, request: Request) -> Network:
     )
     model = folder.model
     if request.given(*_SERIES):
-        model = model.clone(series=series(config))
+        model = model.clone(exp=exp_approximation(config))
     return Network(model, state.variables, config)
 
 
@@ -208,8 +208,8 @@ def _write_run(path: Path, network: Network) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         folder = Run.create(temporary, network.config, network.model)
-        state = first_state(network.config, network.variables)
-        folder.save("last", Checkpoint(state, no_totals(make_mesh()), {}, 0))
+        state = init_state(network.config, network.variables)
+        folder.save("last", Checkpoint(state, zero_metrics(make_mesh()), {}, 0))
         folder.close()
         temporary.rename(path)
     finally:
@@ -218,7 +218,7 @@ def _write_run(path: Path, network: Network) -> None:
 
 def _write_file(path: Path, network: Network) -> None:
     try:
-        state = to_reference(network.model, network.variables)
+        state = to_torch(network.model, network.variables)
     except ValueError as error:
         raise UserError(f"the run cannot be converted: {error}") from error
     write_weights(path, state)
@@ -227,7 +227,7 @@ def _write_file(path: Path, network: Network) -> None:
 def _report(request: Request, network: Network) -> None:
     model, config = network.model, network.config
     made = request.run or request.to
-    print(f"{made}:", report.network_text(model, network.variables["params"]))
+    print(f"{made}:", tables.network_text(model, network.variables["params"]))
     if request.to:
         names = published_names(model).items()
         print("Read it with", " ".join(f"--{kind}={name}" for kind, name in names))

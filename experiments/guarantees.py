@@ -23,13 +23,13 @@ from absl import flags
 from lipjax import exact_network
 from lipjax.certify import Certificates, Certifier
 
-from . import extended
+from .certification import extended_precision as extended
+from .common.errors import UserError
+from .common.files import write_json
+from .common.flags import run
 from .data import Split
-from .errors import UserError
-from .evaluation import Evaluator
-from .files import write_json
-from .flags import run
-from .runs import Run
+from .training.evaluation import Evaluator
+from .training.run_folder import Run
 
 FLAGS = flags.FLAGS
 _ROUNDING_IMAGES = 20

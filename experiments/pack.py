@@ -25,12 +25,12 @@ from typing import Any
 import tqdm
 from absl import flags
 
+from .common.errors import UserError
+from .common.files import is_empty, write_json
+from .common.flags import run
 from .data.packing import pack_shard
 from .data.plan import Plan, Shard, make_plan
 from .data.shards import INFO, Info, read_info, to_json
-from .errors import UserError
-from .files import is_empty, write_json
-from .flags import run
 
 FLAGS = flags.FLAGS
 _PROGRESS = "progress.json"

@@ -29,22 +29,24 @@ from absl import flags
 
 from lipjax import LipConvNet
 
-from . import cluster, report
 from .certify import certify
+from .common.errors import UserError
+from .common.flags import run
+from .common.signals import deferred
 from .configs import NETWORK, PRESETS, Config, config, define_flags, with_flags
 from .data import Dataset, load
-from .devices import make_mesh, whole
-from .errors import UserError
-from .flags import run
-from .hosts import is_first, of_first, part
-from .interrupts import deferred
-from .loop import Loop, Stopped, watched
-from .models import series
-from .runs import Checkpoint, Run
-from .state import State
-from .streaming import make_trainer
-from .supervisor import supervised
-from .training import Trainer
+from .parallel import cluster
+from .parallel.mesh import make_mesh
+from .parallel.processes import broadcast_from_host0, is_host0, shutdown
+from .parallel.shardings import whole
+from .parallel.supervisor import supervised
+from .reporting import pictures
+from .training.loop import Loop, Stopped, watched
+from .training.model import exp_approximation
+from .training.run_folder import Checkpoint, Run
+from .training.state import TrainState
+from .training.streaming import make_trainer
+from .training.trainer import Trainer
 
 FLAGS = flags.FLAGS
 
@@ -52,7 +54,7 @@ FLAGS = flags.FLAGS
 def main() -> None:
     with deferred(signal.SIGTERM) as terminated:
         certified = _trained(terminated)
-    if certified and is_first():
+    if certified and is_host0():
         certified()
 
 
@@ -83,18 +85,18 @@ def _trained(terminated: Callable[[], int]) -> Callable[[], None] | None:
             end = Loop(folder, trainer, signalled, FLAGS.save_steps).train(start)
     except Stopped as stop:
         print(f"\nStopped, saved. Go on with --resume={folder.path}", flush=True)
-        part()
+        shutdown()
         if stop.number == signal.SIGINT:
             raise KeyboardInterrupt from None
         return None
     state = whole(end.state, mesh)
-    part()
+    shutdown()
     return functools.partial(_certified, folder, state, data)
 
 
-def _certified(folder: Run, state: State, data: Dataset) -> None:
+def _certified(folder: Run, state: TrainState, data: Dataset) -> None:
     split, _ = watched(data)
-    report.draw_training(folder.path / "training.png", folder.rows, split)
+    pictures.draw_training(folder.path / "training.png", folder.rows, split)
     if FLAGS.certify_images == 0:
         print(f"Next: python -m experiments.certify --run={folder.path}")
     else:
@@ -137,7 +139,7 @@ def _refined(source: Run, preset: Config) -> tuple[Config, LipConvNet]:
             f"leave out --{name}"
         )
     settings = with_flags(dataclasses.replace(preset, **network), FLAGS)
-    return settings, source.model.clone(series=series(settings))
+    return settings, source.model.clone(exp=exp_approximation(settings))
 
 
 def _start(trainer: Trainer) -> tuple[Run, Checkpoint]:
@@ -147,7 +149,7 @@ def _start(trainer: Trainer) -> tuple[Run, Checkpoint]:
     else:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         name = trainer.config.data.split(":")[0]
-        path = Path(FLAGS.run or of_first(f"runs/{name}-{stamp}"))
+        path = Path(FLAGS.run or broadcast_from_host0(f"runs/{name}-{stamp}"))
         folder = Run.create(path, trainer.config, trainer.model.clone(dtype=None))
     folder.hold()
     folder.keep = FLAGS.keep
@@ -162,7 +164,7 @@ def _start(trainer: Trainer) -> tuple[Run, Checkpoint]:
 
 def _first(trainer: Trainer, folder: Run) -> Checkpoint:
     """The start from nothing, or from another run."""
-    start = Checkpoint(trainer.init(), trainer.zero_totals(), trainer.input(), 0)
+    start = Checkpoint(trainer.init(), trainer.zero_metrics(), trainer.input(), 0)
     if not FLAGS.init_from:
         return start
     source = Run.open(Path(FLAGS.init_from)).restore("last", trainer.mesh).state

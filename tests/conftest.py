@@ -14,7 +14,9 @@ if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
 
 import hypothesis
 import jax
+import numpy as np
 import pytest
+from PIL import Image
 
 from helpers.skips import refuse_skip
 
@@ -51,6 +53,28 @@ def shared():
         return root / name
 
     return find
+
+
+@pytest.fixture(scope="session")
+def digits():
+    from experiments.data import load
+
+    return load("digits")
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """Two classes of 4x4 images, dark and bright."""
+    root = tmp_path_factory.mktemp("pictures")
+    draw = np.random.default_rng(0)
+    for split, count in (("train", 12), ("test", 5)):
+        for label, level in (("dark", 40), ("bright", 200)):
+            folder = root / split / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = draw.integers(level - 30, level + 30, (4, 4, 3), np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    return root
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lipjax import ops
-from lipjax.certify import Certifier, ChannelPairs, Linear, Network, SkewConvolution
+from lipjax.certify import Activation, Certifier, Linear, Network, SkewConvolution
 from lipjax.certify.dual import Items, Point, dual_radius
 from lipjax.certify.images import execute
 from lipjax.ops import CurvatureWeights
@@ -180,7 +180,7 @@ def test_the_same_layers_without_expansion():
     """The default polynomial proves a constant of 1 for all forty."""
     layers = [
         SkewConvolution(rotation([1.6]), np.zeros(2), ops.chebyshev(8, 2.2), 1),
-        ChannelPairs("maxmin"),
+        Activation("maxmin"),
     ] * 40
     head = Linear(np.eye(2), np.zeros(2))
     bound = Certifier(pixels_to_logits(head, layers)).bound

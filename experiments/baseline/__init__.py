@@ -9,7 +9,7 @@ that is faster. It needs PyTorch alone, the extra `torch`; `from_lipjax` lipjax 
 from .augment import random_crop, random_flip, to_pixels
 from .compilation import compile_network
 from .evaluation import evaluate
-from .exponential import Series, taylor
+from .exponential import ExpApproximation, taylor
 from .network import LipConvNet
 from .training import Recipe, make_optimizer, make_schedule, refresh, train_step
 from .weights import from_lipjax, from_published
@@ -17,7 +17,7 @@ from .weights import from_lipjax, from_published
 __all__ = [
     "LipConvNet",
     "Recipe",
-    "Series",
+    "ExpApproximation",
     "compile_network",
     "evaluate",
     "from_lipjax",

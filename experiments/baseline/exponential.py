@@ -23,7 +23,7 @@ def taylor(degree: int) -> Coefficients:
     return tuple(1.0 / math.factorial(k) for k in range(degree + 1))
 
 
-class Series(NamedTuple):
+class ExpApproximation(NamedTuple):
     """How exp(J) is approximated; the defaults are the published setting.
 
     Attributes:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .exponential import Series
+from .exponential import ExpApproximation
 from .soc import SkewOrthogonalConv
 
 SOFTPLUS_CURVATURE = 0.25  # the largest second derivative of softplus
@@ -20,9 +20,9 @@ RUNNERS_UP = 9
 class OrthogonalHead(nn.Module):
     """A 1x1 SOC: r = (l_y - l_t) / sqrt 2."""
 
-    def __init__(self, features: int, classes: int, series: Series) -> None:
+    def __init__(self, features: int, classes: int, exp: ExpApproximation) -> None:
         super().__init__()
-        self.ortho = SkewOrthogonalConv(features, classes, 1, series=series)
+        self.ortho = SkewOrthogonalConv(features, classes, 1, exp=exp)
 
     def forward(self, features: Tensor) -> Tensor:
         return self.ortho(features[:, :, None, None])[:, :, 0, 0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .exponential import Series
+from .exponential import ExpApproximation
 from .heads import CurvatureHead, NormalizedHead, OrthogonalHead
 from .pairs import (
     ChannelMaxPool,
@@ -35,10 +35,10 @@ class Block(nn.Module):
         kernel_size: int,
         stride: int,
         pairs: type[nn.Module],
-        series: Series,
+        exp: ExpApproximation,
     ) -> None:
         super().__init__()
-        self.ortho = SkewOrthogonalConv(c_in, c_out, kernel_size, stride, series)
+        self.ortho = SkewOrthogonalConv(c_in, c_out, kernel_size, stride, exp)
         self.act = pairs(c_out)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class LipConvNet(nn.Module):
       hidden: hidden units of the curvature head.
       mean: per channel, of pixels in [0, 1].
       std: per channel.
-      series: how the exponential is approximated.
+      exp: how the exponential is approximated.
 
     Images [n, channels, height, width] in [0, 1] give logits [n, C].
     """
@@ -81,25 +81,25 @@ class LipConvNet(nn.Module):
         hidden: int = 4096,
         mean: tuple[float, ...] = (0.4914, 0.4822, 0.4465),
         std: tuple[float, ...] = (0.2507, 0.2507, 0.2507),
-        series: Series | None = None,
+        exp: ExpApproximation | None = None,
     ) -> None:
         super().__init__()
         self.stages = stages
-        series = series or Series()
+        exp = exp or ExpApproximation()
         act, pool = ACTIVATIONS[activation], POOLINGS[pooling]
         last, pooled = (act, 1) if head == "curvature" else (pool, 2)
         self.register_buffer("shift", torch.tensor(mean)[:, None, None])
         self.register_buffer("scale", torch.tensor(std)[:, None, None])
-        self.init_layer = Block(image_shape[2], width, kernel_size, 1, act, series)
+        self.init_layer = Block(image_shape[2], width, kernel_size, 1, act, exp)
         c, depth = width, layers_per_stage
         for stage in range(1, stages):
-            layers = _inner_stage(c, depth, kernel_size, act, pool, series)
+            layers = _inner_stage(c, depth, kernel_size, act, pool, exp)
             self.add_module(f"block{stage}", layers)
             c *= 2
-        self.add_module(f"block{stages}", _last_stage(c, depth, act, last, series))
+        self.add_module(f"block{stages}", _last_stage(c, depth, act, last, exp))
         pixels = image_shape[0] * image_shape[1] // 4**stages
         size = pixels * 4 * c // pooled
-        self.logits_layer = _head(head, size, num_classes, hidden, series)
+        self.logits_layer = _head(head, size, num_classes, hidden, exp)
 
     def features(self, x: Tensor) -> Tensor:
         """What the head sees: [n, D], the channels of a pixel side by side."""
@@ -126,22 +126,22 @@ class LipConvNet(nn.Module):
         return classes, radii.amin(dim=1) * self.get_buffer("scale").min()
 
 
-def _inner_stage(c: int, depth: int, k: int, act, pool, series: Series):
+def _inner_stage(c: int, depth: int, k: int, act, pool, exp: ExpApproximation):
     """Stride 1 up to the last layer, which pools."""
-    layers = [Block(c, c, k, 1, act, series) for _ in range(depth - 1)]
-    return nn.Sequential(*layers, Block(c, 4 * c, k, 2, pool, series))
+    layers = [Block(c, c, k, 1, act, exp) for _ in range(depth - 1)]
+    return nn.Sequential(*layers, Block(c, 4 * c, k, 2, pool, exp))
 
 
-def _last_stage(c: int, depth: int, act, last, series: Series):
+def _last_stage(c: int, depth: int, act, last, exp: ExpApproximation):
     """1x1 kernels: stride 2 in the first layer, stride 1 after."""
     pairs = [act] * (depth - 1) + [last]
-    layers = [Block(4 * c, 4 * c, 1, 1, p, series) for p in pairs[1:]]
-    return nn.Sequential(Block(c, 4 * c, 1, 2, pairs[0], series), *layers)
+    layers = [Block(4 * c, 4 * c, 1, 1, p, exp) for p in pairs[1:]]
+    return nn.Sequential(Block(c, 4 * c, 1, 2, pairs[0], exp), *layers)
 
 
-def _head(head: str, size: int, classes: int, hidden: int, series: Series):
+def _head(head: str, size: int, classes: int, hidden: int, exp: ExpApproximation):
     if head == "orthogonal":
-        return OrthogonalHead(size, classes, series)
+        return OrthogonalHead(size, classes, exp)
     if head == "normalized":
         return NormalizedHead(size, classes)
     if head == "curvature":

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .exponential import Series, skew_exponential
+from .exponential import ExpApproximation, skew_exponential
 
 STEPS_AT_CREATION = 50
 
@@ -28,7 +28,7 @@ class SkewOrthogonalConv(nn.Module):
       c_out: channels of the output.
       kernel_size: k, odd.
       stride: s.
-      series: the polynomials of training and evaluation, and the gradient.
+      exp: the polynomials of training and evaluation, and the gradient.
 
     References: Singla & Feizi, ICML 2021; NeurIPS 2022.
     """
@@ -39,10 +39,14 @@ class SkewOrthogonalConv(nn.Module):
         c_out: int,
         kernel_size: int = 3,
         stride: int = 1,
-        series: Series | None = None,
+        exp: ExpApproximation | None = None,
     ) -> None:
         super().__init__()
-        self.c_out, self.stride, self.series = c_out, stride, series or Series()
+        self.c_out, self.stride, self.exp = (
+            c_out,
+            stride,
+            exp or ExpApproximation(),
+        )
         c = self.channels = max(c_in * stride**2, c_out)
         shape = (c, c, kernel_size, kernel_size)
         self.weight = nn.Parameter(torch.randn(shape) * c**-0.5)
@@ -67,11 +71,11 @@ class SkewOrthogonalConv(nn.Module):
         return y + self.bias.to(y.dtype)[:, None, None]
 
     def _polynomial(self, x: Tensor, kernel: Tensor) -> Tensor:
-        series = self.series
-        used = series.coefficients if self.training else series.eval_coefficients
+        exp = self.exp
+        used = exp.coefficients if self.training else exp.eval_coefficients
         layout = memory_format(x)
         x, kernel = (t.contiguous(memory_format=layout) for t in (x, kernel))
-        return skew_exponential(x, kernel, used, series.gradient)
+        return skew_exponential(x, kernel, used, exp.gradient)
 
     def kernel(self) -> Tensor:
         """The skew kernel divided by its scale, [c, c, k, k]."""

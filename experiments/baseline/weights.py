@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .exponential import Series
+from .exponential import ExpApproximation
 from .network import LipConvNet
 from .soc import skew_kernel, unfoldings
 
@@ -70,7 +70,7 @@ def from_lipjax(model: lipjax.LipConvNet, variables: Mapping[str, Any]) -> LipCo
     Returns:
       The network on the CPU, in the dtype of the parameters.
     """
-    settings = model.series
+    settings = model.exp
     network = LipConvNet(
         model.image_shape,
         model.num_classes,
@@ -84,7 +84,7 @@ def from_lipjax(model: lipjax.LipConvNet, variables: Mapping[str, Any]) -> LipCo
         hidden=model.hidden,
         mean=model.mean,
         std=model.std,
-        series=Series(
+        exp=ExpApproximation(
             settings.coefficients, settings.eval_coefficients, settings.gradient
         ),
     )

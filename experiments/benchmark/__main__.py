@@ -29,10 +29,10 @@ from typing import Any
 import jax
 from absl import flags
 
-from ..errors import UserError
-from ..files import write_bytes, write_json
-from ..flags import run
-from ..report import duration
+from ..common.errors import UserError
+from ..common.files import write_bytes, write_json
+from ..common.flags import run
+from ..reporting.tables import duration
 from . import arithmetic, bars, gradients, machine, tables
 from .rows import measured
 from .suites import SUITES, Setting, Suite

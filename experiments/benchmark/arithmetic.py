@@ -29,15 +29,15 @@ _REPEATS = 5
 
 def of_step(model: LipConvNet, params: Any) -> int:
     """Multiply-adds of a training step, per image."""
-    series = model.series
-    degree = len(series.coefficients) - 1
-    applications = 2 * degree + WEIGHT_GRADIENTS[series.gradient](degree)
+    exp = model.exp
+    degree = len(exp.coefficients) - 1
+    applications = 2 * degree + WEIGHT_GRADIENTS[exp.gradient](degree)
     return applications * sum(layers(model, params)) + 3 * _linear(params)
 
 
 def of_evaluation(model: LipConvNet, params: Any) -> int:
     """Multiply-adds of an evaluation, per image."""
-    degree = len(model.series.eval_coefficients) - 1
+    degree = len(model.exp.eval_coefficients) - 1
     return degree * sum(layers(model, params)) + _linear(params)
 
 

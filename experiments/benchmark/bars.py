@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ..report import save
+from ..reporting.pictures import save
 from .machine import sentence
 from .tables import TITLES
 

@@ -12,13 +12,13 @@ import numpy as np
 from lipjax import Constants, FrozenNetwork, exact_network, freeze
 from lipjax.certify import Certifier
 
-from ..augment import to_pixels
 from ..configs import NETWORK, Config
 from ..data import Dataset
-from ..evaluation import Evaluator
-from ..models import build
-from ..state import State
-from ..training import Trainer
+from ..training.augmentation import to_pixels
+from ..training.evaluation import Evaluator
+from ..training.model import build
+from ..training.state import TrainState
+from ..training.trainer import Trainer
 from . import arithmetic
 from .work import Work, few_images
 
@@ -31,7 +31,7 @@ def train(config: Config, data: Dataset) -> Work:
     begin = time.perf_counter()
     program: Any = trainer.compiled()
     compiling = time.perf_counter() - begin
-    carry = trainer.place(initial_state(config, data)), trainer.zero_totals()
+    carry = trainer.place(initial_state(config, data)), trainer.zero_metrics()
 
     def run(steps: int) -> None:
         nonlocal carry
@@ -102,7 +102,7 @@ def certify(config: Config, data: Dataset, images: int) -> Work:
     return Work(run, len(x), once_seconds=once)
 
 
-def initial_state(config: Config, data: Dataset) -> State:
+def initial_state(config: Config, data: Dataset) -> TrainState:
     """The untrained state of a config's network, on the host.
 
     The series does not count: variants of a setting start from the same weights, and
@@ -113,7 +113,7 @@ def initial_state(config: Config, data: Dataset) -> State:
 
 
 @functools.lru_cache(maxsize=1)
-def _initial_state(network: tuple[tuple[str, Any], ...], side: int) -> State:
+def _initial_state(network: tuple[tuple[str, Any], ...], side: int) -> TrainState:
     count = jax.device_count()
     config = Config(**dict(network), batch_size=count)
     trainer = Trainer(config, few_images(count, side))

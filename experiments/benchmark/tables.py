@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..report import duration
+from ..reporting.tables import duration
 from .machine import sentence
 
 Record = dict[str, Any]

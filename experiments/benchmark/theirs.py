@@ -11,7 +11,7 @@ import torch
 from .. import baseline
 from ..configs import Config
 from ..data import Dataset
-from ..models import build
+from ..training.model import build
 from . import arithmetic
 from .ours import initial_state
 from .work import Work, cores

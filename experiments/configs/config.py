@@ -7,7 +7,7 @@ from typing import Any
 
 from absl import flags
 
-from ..errors import UserError
+from ..common.errors import UserError
 
 NETWORK = ("depth", "width", "activation", "pooling", "head", "hidden")
 """The settings that say which weights there are."""

@@ -20,7 +20,7 @@ import tensorflow_datasets as tfds
 import tqdm
 from PIL import Image
 
-from ..errors import UserError
+from ..common.errors import UserError
 from .cache import Arrays, cached
 from .cifar_archive import ARCHIVES, fetch, parse
 from .dataset import SPLITS, Dataset, Split, unsplit

@@ -18,7 +18,7 @@ import zlib
 import numpy as np
 import tqdm
 
-from ..errors import UserError
+from ..common.errors import UserError
 from .dataset import Split
 
 _SIDE = 32

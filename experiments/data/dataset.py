@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..errors import UserError
+from ..common.errors import UserError
 
 SPLITS = ("train", "test")
 """What a source of data has; the validation set is held out of the first."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..errors import UserError
+from ..common.errors import UserError
 from .cache import Arrays, cached
 from .dataset import SPLITS, Dataset, Split, unsplit
 from .decode import decode

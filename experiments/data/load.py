@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ..errors import UserError
+from ..common.errors import UserError
 from .dataset import Dataset, hold_out
 
 _CHOICES = "digits, cifar10, cifar100, folder:PATH, records:DIR"

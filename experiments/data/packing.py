@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from ..errors import UserError
+from ..common.errors import UserError
 from .dataset import histogram, pixel_sums
 from .folder import check_decoded, size_text
 from .plan import Plan, Shard, pixels

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..errors import UserError
+from ..common.errors import UserError
 from . import tree
 from .dataset import SPLITS, Sums
 from .decode import decode

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..errors import UserError
+from ..common.errors import UserError
 from .dataset import SPLITS, Dataset, Split, unsplit
 from .shards import Shards, read_info
 

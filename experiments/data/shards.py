@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
-from ..errors import UserError
+from ..common.errors import UserError
 from .dataset import SPLITS, Sums
 
 INFO = "info.json"

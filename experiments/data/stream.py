@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 import grain
 import numpy as np
 
-from ..errors import UserError
+from ..common.errors import UserError
 from .dataset import Split
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import tqdm
 
-from ..errors import UserError
+from ..common.errors import UserError
 from .dataset import SPLITS
 
 _SYSTEM = ("__MACOSX", "Thumbs.db", "desktop.ini")

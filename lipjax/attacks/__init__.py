@@ -1,8 +1,8 @@
 """l2 attacks: what a network is measured by, and its certificates tested with."""
 
 from lipjax.attacks.apgd import apgd as apgd
-from lipjax.attacks.balls import on_sphere as on_sphere
-from lipjax.attacks.balls import project as project
 from lipjax.attacks.losses import cross_entropy as cross_entropy
 from lipjax.attacks.losses import targeted_dlr as targeted_dlr
 from lipjax.attacks.pgd import pgd as pgd
+from lipjax.attacks.projections import on_sphere as on_sphere
+from lipjax.attacks.projections import project as project

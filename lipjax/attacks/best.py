@@ -8,8 +8,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lipjax.attacks.balls import per_image
 from lipjax.attacks.losses import Loss
+from lipjax.attacks.projections import per_image
 
 Logits = Callable[[jax.Array], jax.Array]
 """Images [n, ...] to logits [n, C]."""

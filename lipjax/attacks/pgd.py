@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from lipjax.attacks.balls import directions, on_sphere, per_image, project
 from lipjax.attacks.best import Best, Logits, better, evaluate
 from lipjax.attacks.losses import Loss, cross_entropy
+from lipjax.attacks.projections import directions, on_sphere, per_image, project
 
 
 def pgd(

@@ -7,20 +7,13 @@ from lipjax.certify.convolutions import skew_norm_bound as skew_norm_bound
 from lipjax.certify.curvature import (
     additive_curvature_bounds as additive_curvature_bounds,
 )
-from lipjax.certify.curvature import curvature_radii as curvature_radii
-from lipjax.certify.curvature import global_curvatures as global_curvatures
 from lipjax.certify.curvature import pair_curvature_bound as pair_curvature_bound
-from lipjax.certify.curvature import pair_curvatures as pair_curvatures
 from lipjax.certify.dense import Dense as Dense
 from lipjax.certify.dense import matrix_norm_bound as matrix_norm_bound
 from lipjax.certify.eigenvalues import (
     largest_eigenvalue_bound as largest_eigenvalue_bound,
 )
-from lipjax.certify.files import certificate_rows as certificate_rows
-from lipjax.certify.files import image_hash as image_hash
-from lipjax.certify.files import model_record as model_record
-from lipjax.certify.files import read_network as read_network
-from lipjax.certify.layers import ChannelPairs as ChannelPairs
+from lipjax.certify.layers import Activation as Activation
 from lipjax.certify.layers import Flatten as Flatten
 from lipjax.certify.layers import LayerBound as LayerBound
 from lipjax.certify.layers import SkewConvolution as SkewConvolution
@@ -28,7 +21,7 @@ from lipjax.certify.network import Linear as Linear
 from lipjax.certify.network import Network as Network
 from lipjax.certify.network import NetworkBound as NetworkBound
 from lipjax.certify.network import network_bound as network_bound
-from lipjax.certify.radii import Radii as Radii
-from lipjax.certify.radii import binding_radius as binding_radius
-from lipjax.certify.radii import linear_radii as linear_radii
-from lipjax.certify.radii import margins as margins
+from lipjax.certify.serialization import certificate_rows as certificate_rows
+from lipjax.certify.serialization import image_hash as image_hash
+from lipjax.certify.serialization import model_record as model_record
+from lipjax.certify.serialization import read_network as read_network

@@ -23,8 +23,8 @@ from lipjax.certify.images import (
     in_pixels,
 )
 from lipjax.certify.network import Linear, Network, NetworkBound, network_bound
-from lipjax.certify.radii import without_own_class
 from lipjax.certify.rounding import norms_bound
+from lipjax.ops.radii import without_own_class
 
 DUAL_ROWS = 64
 """Problems that one call of the dual solves: the last call is filled up."""

@@ -7,12 +7,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lipjax.certify.curvature import closed_form
 from lipjax.certify.heads import HeadBound
 from lipjax.certify.network import Linear, Network, NetworkBound
-from lipjax.certify.radii import margins
 from lipjax.certify.rounding import UNIT, down, norms_bound, up
 from lipjax.ops import curvature_jacobian
+from lipjax.ops.radii import closed_form, margins
 
 SPARE = 1.125
 """Factor on the rounding that is taken off, so that another execution, whose sums run

@@ -135,7 +135,7 @@ docs/guarantees.md."""
     jax.tree_util.register_dataclass, data_fields=["angles"], meta_fields=["kind"]
 )
 @dataclasses.dataclass(frozen=True)
-class ChannelPairs:
+class Activation:
     """An activation or a pooling of channel pairs; 1-Lipschitz for all angles.
 
     Attributes:

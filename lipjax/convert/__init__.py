@@ -2,5 +2,5 @@
 
 from lipjax.convert.entries import NAMES as NAMES
 from lipjax.convert.entries import published_names as published_names
-from lipjax.convert.reading import from_reference as from_reference
-from lipjax.convert.writing import to_reference as to_reference
+from lipjax.convert.reading import from_torch as from_torch
+from lipjax.convert.writing import to_torch as to_torch

@@ -33,7 +33,7 @@ LINEAR = {"hidden": "linear1", "output": "linear2"}
 
 
 def published_names(model: LipConvNet) -> dict[str, str]:
-    """What `from_reference` must be told to read a model's state dict.
+    """What `from_torch` must be told to read a model's state dict.
 
     Args:
       model: the network.

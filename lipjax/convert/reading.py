@@ -30,12 +30,12 @@ from lipjax.convert.entries import (
 )
 from lipjax.convert.vectors import VECTORS, our_vectors
 from lipjax.models import LipConvNet
-from lipjax.nn import SPECTRAL, Series
+from lipjax.nn import SPECTRAL, ExpApproximation
 
-PUBLISHED_SERIES = Series(ops.taylor(5), ops.taylor(14), gradient="fast")
+PUBLISHED_SERIES = ExpApproximation(ops.taylor(5), ops.taylor(14), gradient="fast")
 
 
-def from_reference(
+def from_torch(
     state: State, *, activation: str, pooling: str, head: str
 ) -> tuple[LipConvNet, dict[str, Any]]:
     """Converts a published state dict to a model with equal features and logits.
@@ -61,7 +61,7 @@ def from_reference(
       ...     state = torch.load(path, weights_only=True, map_location="cpu")
       ...     names = dict(activation="maxmin", pooling="max", head="lln")
       ...     arrays = {name: value.numpy() for name, value in state.items()}
-      ...     return from_reference(arrays, **names)
+      ...     return from_torch(arrays, **names)
     """
     names = {"activation": activation, "pooling": pooling, "head": head}
     for kind, name in names.items():
@@ -113,7 +113,7 @@ def architecture(state: State, names: Mapping[str, str]) -> LipConvNet:
         kernel_size=first.shape[-1],
         mean=mean,
         std=std,
-        series=PUBLISHED_SERIES,
+        exp=PUBLISHED_SERIES,
         param_dtype=_precision(first),
         **settings,
     )

@@ -24,8 +24,8 @@ from lipjax.models import LipConvNet
 Arrays = dict[str, np.ndarray]
 
 
-def to_reference(model: LipConvNet, variables: Any) -> Arrays:
-    """A published state dict of a model: the inverse of `from_reference`.
+def to_torch(model: LipConvNet, variables: Any) -> Arrays:
+    """A published state dict of a model: the inverse of `from_torch`.
 
     Weights keep their bits. Of the four published pairs of singular vectors two are
     ours and two are theirs by skew symmetry, so that the published scale, the smallest
@@ -47,14 +47,14 @@ def to_reference(model: LipConvNet, variables: Any) -> Arrays:
         take the state for another network or divide by zero.
 
     Example:
-      >>> from lipjax.convert import from_reference
+      >>> from lipjax.convert import from_torch
       >>> model = LipConvNet((8, 8, 1), 3, stages=2, width=2, mean=(0.0,), std=(0.5,))
       >>> variables = model.init(jax.random.key(0), np.zeros((1, 8, 8, 1)))
-      >>> state = to_reference(model, variables)
+      >>> state = to_torch(model, variables)
       >>> state["block1.0.ortho.weight"].shape
       (8, 8, 3, 3)
-      >>> same, _ = from_reference(state, **published_names(model))
-      >>> same.clone(series=model.series) == model
+      >>> same, _ = from_torch(state, **published_names(model))
+      >>> same.clone(exp=model.exp) == model
       True
     """
     _check_variables(model, variables)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from lipjax.nn import (
     ChannelMaxPool,
     CurvatureHead,
+    ExpApproximation,
     Head,
     Householder,
     HouseholderOrder2,
@@ -19,7 +20,6 @@ from lipjax.nn import (
     NormalizedHead,
     OrthogonalHead,
     ProjectionPool,
-    Series,
     SkewOrthogonalConv,
 )
 
@@ -65,7 +65,7 @@ class LipConvNet(nn.Module):
       hidden: hidden units of the curvature head.
       mean: per channel, subtracted from pixels in [0, 1].
       std: per channel, divides them.
-      series: how the exponential is approximated; the same in all layers.
+      exp: how the exponential is approximated; the same in all layers.
       dtype: of the computation, float32 if None; parameters are in `param_dtype`, and
         the curvature head computes in it.
       param_dtype: of the parameters.
@@ -103,7 +103,7 @@ class LipConvNet(nn.Module):
     hidden: int = 4096
     mean: tuple[float, ...] = (0.4914, 0.4822, 0.4465)
     std: tuple[float, ...] = (0.2507, 0.2507, 0.2507)
-    series: Series = Series()
+    exp: ExpApproximation = ExpApproximation()
     dtype: Any = None
     param_dtype: Any = jnp.float32
 
@@ -179,7 +179,7 @@ class LipConvNet(nn.Module):
             features,
             kernel_size=kernel_size or self.kernel_size,
             stride=stride,
-            series=self.series,
+            exp=self.exp,
             dtype=self.dtype,
             param_dtype=self.param_dtype,
             parent=None,
@@ -201,7 +201,7 @@ class LipConvNet(nn.Module):
         settings["dtype"] = self.dtype
         if self.head == "normalized":
             return NormalizedHead(size, self.num_classes, **settings)
-        return OrthogonalHead(size, self.num_classes, self.series, **settings)
+        return OrthogonalHead(size, self.num_classes, self.exp, **settings)
 
 
 def _with_dtype(module: type[nn.Module], param_dtype: Any) -> nn.Module:

@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 from flax.linen import dtypes
 
-from lipjax import certify, ops
+from lipjax import ops
 from lipjax.nn.soc import (
     SPECTRAL,
-    Series,
+    ExpApproximation,
     SkewOrthogonalConv,
     initial_vectors,
     iterate,
@@ -33,7 +33,7 @@ class OrthogonalHead(nn.Module):
     Attributes:
       in_features: D.
       num_classes: C.
-      series: polynomials and gradient of the convolution.
+      exp: polynomials and gradient of the convolution.
       dtype: of the computation.
       param_dtype: of the parameters.
 
@@ -50,7 +50,7 @@ class OrthogonalHead(nn.Module):
 
     in_features: int
     num_classes: int
-    series: Series = Series()
+    exp: ExpApproximation = ExpApproximation()
     dtype: Any = None
     param_dtype: Any = jnp.float32
 
@@ -58,7 +58,7 @@ class OrthogonalHead(nn.Module):
         self.conv = SkewOrthogonalConv(
             self.num_classes,
             kernel_size=1,
-            series=self.series,
+            exp=self.exp,
             dtype=self.dtype,
             param_dtype=self.param_dtype,
         )
@@ -73,7 +73,7 @@ class OrthogonalHead(nn.Module):
     pair_estimates = pair_constants
 
     def pair_radii(self, features, classes, constants) -> jax.Array:
-        return certify.linear_radii(self(features), classes, constants)
+        return ops.linear_radii(self(features), classes, constants)
 
 
 class NormalizedHead(nn.Module):
@@ -120,7 +120,7 @@ class NormalizedHead(nn.Module):
     pair_estimates = pair_constants
 
     def pair_radii(self, features, classes, constants) -> jax.Array:
-        return certify.linear_radii(self(features), classes, constants)
+        return ops.linear_radii(self(features), classes, constants)
 
 
 class CurvatureHead(nn.Module):
@@ -181,7 +181,7 @@ class CurvatureHead(nn.Module):
         return ops.curvature_penalty(self.weights, logits, labels, start)
 
     def pair_constants(self) -> jax.Array:
-        return certify.pair_curvatures(self.weights)
+        return ops.pair_curvatures(self.weights)
 
     def pair_estimates(self) -> jax.Array:
         ((start, _),) = self.vectors.value
@@ -189,7 +189,7 @@ class CurvatureHead(nn.Module):
 
     def pair_radii(self, features, classes, constants) -> jax.Array:
         features = features.astype(self.param_dtype)
-        return certify.curvature_radii(self.weights, features, classes, constants)
+        return ops.curvature_radii(self.weights, features, classes, constants)
 
 
 Head = OrthogonalHead | NormalizedHead | CurvatureHead

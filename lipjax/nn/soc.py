@@ -22,7 +22,7 @@ STEPS_AT_CREATION = 50
 
 
 @dataclasses.dataclass(frozen=True)
-class Series:
+class ExpApproximation:
     """How exp(J) is approximated, and how the approximation is differentiated.
 
     Attributes:
@@ -38,7 +38,7 @@ class Series:
         for degree 4 ("fast": 5e-2 to 7e-2), 2.2 more.
 
     Example, the published setting:
-      >>> published = Series(ops.taylor(5), ops.taylor(14), gradient="fast")
+      >>> published = ExpApproximation(ops.taylor(5), ops.taylor(14), gradient="fast")
     """
 
     coefficients: Coefficients = ops.chebyshev(4, 2.0)
@@ -75,7 +75,7 @@ class SkewOrthogonalConv(nn.Module):
       features: channels of the output.
       kernel_size: k, odd.
       stride: s, divides the image's sides.
-      series: the polynomials p of training and evaluation, and the gradient rule.
+      exp: the polynomials p of training and evaluation, and the gradient rule.
       dtype: of the computation; parameters and sigma stay in `param_dtype`.
       param_dtype: of the parameters.
 
@@ -102,7 +102,7 @@ class SkewOrthogonalConv(nn.Module):
     features: int
     kernel_size: int = 3
     stride: int = 1
-    series: Series = Series()
+    exp: ExpApproximation = ExpApproximation()
     dtype: Any = None
     param_dtype: Any = jnp.float32
 
@@ -122,14 +122,14 @@ class SkewOrthogonalConv(nn.Module):
             (self.features,),
             self.param_dtype,
         )
-        skew = ops.computed_once(ops.skew_kernel(kernel))
+        skew = ops.fusion_barrier(ops.skew_kernel(kernel))
         vectors = self._vectors(skew)
-        if self.series.gradient == "exact":
+        if self.exp.gradient == "exact":
             scale = scale_estimate(ops.unfoldings(skew), vectors)
         else:
             skew, scale = _with_scale(kernel, jax.lax.stop_gradient(skew), vectors)
         x, skew, bias = dtypes.promote_dtype(x, skew, bias, dtype=self.dtype)
-        y = self.series.apply(ops.with_channels(x, channels), skew, scale, train)
+        y = self.exp.apply(ops.with_channels(x, channels), skew, scale, train)
         bias = jnp.expand_dims(bias, tuple(range(y.ndim - 1)))
         return ops.with_channels(y, self.features) + bias
 

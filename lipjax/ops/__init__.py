@@ -16,7 +16,7 @@ from lipjax.ops.curvature import curvature_penalty as curvature_penalty
 from lipjax.ops.curvature import pair_curvature_estimates as pair_curvature_estimates
 from lipjax.ops.exponential import GRADIENTS as GRADIENTS
 from lipjax.ops.exponential import skew_exponential as skew_exponential
-from lipjax.ops.fusion import computed_once as computed_once
+from lipjax.ops.fusion import fusion_barrier as fusion_barrier
 from lipjax.ops.norms import power_iteration as power_iteration
 from lipjax.ops.norms import random_vectors as random_vectors
 from lipjax.ops.norms import singular_value_estimate as singular_value_estimate
@@ -30,5 +30,12 @@ from lipjax.ops.polynomial import polynomial_loss as polynomial_loss
 from lipjax.ops.polynomial import taylor as taylor
 from lipjax.ops.pooling import channel_max_pool as channel_max_pool
 from lipjax.ops.pooling import projection_pool as projection_pool
+from lipjax.ops.radii import Radii as Radii
+from lipjax.ops.radii import binding_radius as binding_radius
+from lipjax.ops.radii import curvature_radii as curvature_radii
+from lipjax.ops.radii import global_curvatures as global_curvatures
+from lipjax.ops.radii import linear_radii as linear_radii
+from lipjax.ops.radii import margins as margins
+from lipjax.ops.radii import pair_curvatures as pair_curvatures
 from lipjax.ops.space import space_to_depth as space_to_depth
 from lipjax.ops.space import with_channels as with_channels

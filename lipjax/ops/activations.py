@@ -2,7 +2,7 @@
 
 Channels are split in halves a = x[..., :c/2] and b = x[..., c/2:]; each pair (a, b) is
 mapped by the identity, a reflection or a rotation, as its sector asks; continuously.
-Hence each is 1-Lipschitz, with an orthogonal Jacobian almost everywhere.
+Hence each is 1-Lipschitz, with an orthogonal Jacobian almost replicated.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def maxmin(x: jax.Array) -> jax.Array:
 
     Guarantee: 1-Lipschitz, also in floating point (it only moves numbers).
 
-    References: Anil, Lucas & Grosse, Sorting out Lipschitz approximation, 2019.
+    References: Anil, Lucas & Grosse, Sorting out Lipschitz exp, 2019.
 
     Example:
       >>> maxmin(jnp.array([1.0, 5.0, 3.0, 4.0]))

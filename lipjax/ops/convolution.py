@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from lipjax.ops.contraction import PRECISION, contract
-from lipjax.ops.fusion import computed_once
+from lipjax.ops.fusion import fusion_barrier
 from lipjax.ops.winograd import has_tiles, winograd_convolution
 
 _TILE_CHANNELS = 32  # from which fewer products outweigh the sums around them
@@ -209,7 +209,7 @@ def _skew_part(kernel: jax.Array) -> jax.Array:
     taps = kernel.reshape(-1, *kernel.shape[2:])
     transposed = taps.swapaxes(1, 2)
     if kernel.shape[2] > _LARGE:
-        padded = computed_once(jnp.pad(taps, ((0, 0), (0, 0), (0, _PADDING))))
+        padded = fusion_barrier(jnp.pad(taps, ((0, 0), (0, 0), (0, _PADDING))))
         transposed = padded.swapaxes(1, 2)[:, : kernel.shape[3]]
     return ((taps - jnp.flip(transposed, 0)) / 2).reshape(kernel.shape)
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lipjax.ops.contraction import PRECISION
-from lipjax.ops.fusion import computed_once
-from lipjax.ops.pixel_order import PixelOrder, pixel_order
+from lipjax.ops.conv_layout import ConvLayout, conv_layout
+from lipjax.ops.fusion import fusion_barrier
 from lipjax.ops.polynomial import Coefficients
 
 GRADIENTS = ("exact", "fast", "low_rank")
@@ -90,9 +90,9 @@ def skew_exponential(
         raise ValueError(f"at least two coefficients are needed: {coefficients}")
     if kernel.shape[-1] != x.shape[-1]:
         raise ValueError(f"kernel {kernel.shape} does not fit input {x.shape}")
-    order = pixel_order(x, kernel)
+    order = conv_layout(x, kernel)
     scale = jnp.asarray(scale, jnp.float32 if _is_narrow(x.dtype) else x.dtype)
-    z = computed_once(order.enter(x))
+    z = fusion_barrier(order.enter(x))
     y: Any
     if gradient == "exact":
         y, _ = _horner(z, _operator(order, kernel, scale), coefficients)
@@ -103,7 +103,7 @@ def skew_exponential(
         y = _factored(z, kernel, scale, order, coefficients, factors)
     else:
         raise ValueError(f"unknown gradient {gradient!r}: choose from {GRADIENTS}")
-    return computed_once(order.leave(y)).reshape(x.shape)
+    return fusion_barrier(order.leave(y)).reshape(x.shape)
 
 
 def _is_narrow(dtype: Any) -> bool:
@@ -113,7 +113,7 @@ def _is_narrow(dtype: Any) -> bool:
 Operator = Callable[[jax.Array], jax.Array]
 
 
-def _operator(order: PixelOrder, kernel: jax.Array, scale: jax.Array) -> Operator:
+def _operator(order: ConvLayout, kernel: jax.Array, scale: jax.Array) -> Operator:
     """J, whose division is left to the image."""
     inverse = (1 / scale).astype(kernel.dtype)
     return lambda z: inverse * order.convolve(z, kernel)

@@ -8,7 +8,7 @@ from jax import lax
 from jax.core import Tracer
 
 
-def computed_once(x: jax.Array) -> jax.Array:
+def fusion_barrier(x: jax.Array) -> jax.Array:
     """The array itself, which the compiler computes once, however often it is used.
 
     On a CPU, XLA fuses whatever is not a product into each of its users, through
@@ -17,7 +17,7 @@ def computed_once(x: jax.Array) -> jax.Array:
     a branch it keeps. Both branches give the array; the second is not for running.
 
     Example:
-      >>> computed_once(jnp.arange(3.0))
+      >>> fusion_barrier(jnp.arange(3.0))
       Array([0., 1., 2.], dtype=float32)
     """
     if not isinstance(x, Tracer):  # nothing to be compiled with it

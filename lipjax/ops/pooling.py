@@ -49,7 +49,7 @@ def projection_pool(x: jax.Array, theta: jax.Array) -> jax.Array:
       ValueError: if the number of channels is odd, or theta has another shape.
 
     Guarantee: 1-Lipschitz in x for every theta, in exact arithmetic: a signed distance.
-    Gradients are finite everywhere, at (0, 0) too.
+    Gradients are finite replicated, at (0, 0) too.
 
     References: Singla & Feizi, NeurIPS 2022, section 6.
 

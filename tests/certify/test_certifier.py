@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import extended
+from experiments.certification import extended_precision as extended
 from helpers import golden
 from helpers.heads import GOLDEN_HEADS, golden_head
 from helpers.jaxprs import contractions, imprecise

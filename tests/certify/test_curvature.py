@@ -14,13 +14,15 @@ from helpers.heads import (
     random_head,
     true_curvature,
 )
-from lipjax.certify import (
+from lipjax.ops import (
+    CurvatureWeights,
     binding_radius,
+    curvature_jacobian,
+    curvature_logits,
     curvature_radii,
     global_curvatures,
     pair_curvatures,
 )
-from lipjax.ops import CurvatureWeights, curvature_jacobian, curvature_logits
 
 pairs = jax.jit(pair_curvatures)
 radii_of = jax.jit(curvature_radii)
@@ -91,7 +93,7 @@ def test_pair_curvatures(features, hidden):
 
 
 def test_hessian_lies_between():
-    """-m I <= hessian <= M I everywhere."""
+    """-m I <= hessian <= M I replicated."""
     weights = random_head(0)
     table = np.asarray(pairs(weights))
     hessian = jax.jit(

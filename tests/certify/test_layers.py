@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import extended
+from experiments.certification import extended_precision as extended
 from helpers.dense import jacobian, normal
 from helpers.jaxprs import contractions, imprecise
 from helpers.skips import needs_extended
 from lipjax import ops
-from lipjax.certify import ChannelPairs, Flatten, SkewConvolution
+from lipjax.certify import Activation, Flatten, SkewConvolution
 
 PI = np.pi
 
@@ -25,7 +25,7 @@ def convolution(seed=0, k=3, channels=4, out=4, stride=1, scale=0.5, degree=6):
 def pairs(kind, seed=0, count=4):
     number = {"householder": 1, "householder2": 3, "projection": 1}.get(kind, 0)
     angles = np.random.default_rng(seed).uniform(-1, 7, (number, count))
-    return ChannelPairs(kind, tuple(angles))
+    return Activation(kind, tuple(angles))
 
 
 LAYERS = [

@@ -8,18 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import extended
+from experiments.certification import extended_precision as extended
 from helpers.dense import normal
 from helpers.networks import KINDS, TWO_KINDS, images, small_model, small_network
 from helpers.skips import needs_extended
 from lipjax import LipConvNet, exact_network, lipschitz_bound, ops
-from lipjax.certify import (
-    ChannelPairs,
-    Linear,
-    Network,
-    SkewConvolution,
-    network_bound,
-)
+from lipjax.certify import Activation, Linear, Network, SkewConvolution, network_bound
 from lipjax.certify.heads import head_bound
 from lipjax.certify.images import execute
 
@@ -87,7 +81,7 @@ def uniform_network(size, depth):
         kernel[0, 0, : size // 2, size // 2 :] = half
         kernel[0, 0, size // 2 :, : size // 2] = -half.T
         layers.append(SkewConvolution(kernel, np.zeros(size), ops.chebyshev(8, 2.2), 1))
-        layers.append(ChannelPairs("maxmin"))
+        layers.append(Activation("maxmin"))
     head = Linear(np.eye(size, 2), np.zeros(2))
     return Network((1, 1, size), np.zeros(size), np.ones(size), tuple(layers), head)
 

@@ -9,13 +9,12 @@ import pytest
 
 from helpers.golden import NETWORKS, published_names, published_state
 from lipjax import (
-    Series,
+    ExpApproximation,
     certificate_constants,
-    certify,
     ops,
     predict_with_radius,
 )
-from lipjax.convert import from_reference
+from lipjax.convert import from_torch
 
 # Float32 (eps 1.2e-7) through at most 11 layers of 15 convolutions on features of size
 # up to 10, each rounding about 1e-6 of its own: 3e-5 leaves a factor of ten.
@@ -32,7 +31,7 @@ def golden(request, shared):
     with np.load(shared(f"golden/lipconvnet_{request.param}.npz")) as npz:
         file = dict(npz)
     names = published_names(request.param)
-    return request.param, file, *from_reference(published_state(file), **names)
+    return request.param, file, *from_torch(published_state(file), **names)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -59,14 +58,12 @@ def test_the_tolerance_rejects_a_sign_and_a_degree(shared):
     due = file["features"][:, :, 0, 0]
     for entry in ("weight", "_u1", "_u2", "_u3", "_u4"):  # the same scale, J negated
         state[f"block5.0.ortho.{entry}"] *= -1
-    model, variables = from_reference(state, **published_names("ortho_max_maxmin_5"))
+    model, variables = from_torch(state, **published_names("ortho_max_maxmin_5"))
     assert np.max(np.abs(_run(model, variables, x)[0] - due)) > 10 * TOLERANCE
     for entry in ("weight", "_u1", "_u2", "_u3", "_u4"):
         state[f"block5.0.ortho.{entry}"] *= -1
-    series = Series(ops.taylor(5), ops.taylor(6))
-    model = from_reference(state, **published_names("ortho_max_maxmin_5"))[0].clone(
-        series=series
-    )
+    exp = ExpApproximation(ops.taylor(5), ops.taylor(6))
+    model = from_torch(state, **published_names("ortho_max_maxmin_5"))[0].clone(exp=exp)
     assert np.max(np.abs(_run(model, variables, x)[0] - due)) > 10 * TOLERANCE
 
 
@@ -89,13 +86,13 @@ def test_certificates_agree(golden):
     if model.head == "curvature":
         return
     logits = jnp.asarray(file["logits"])
-    pairs = certify.linear_radii(logits, labels, constants.pairs) / estimate
+    pairs = ops.linear_radii(logits, labels, constants.pairs) / estimate
     ours = np.sort(np.asarray(pairs), axis=1)[:, :-1]
     published = np.sort(file["certificates_sorted"], axis=1)
     # a difference of two float32 logits of size 10, divided by at least 1.4 * 3.98
     np.testing.assert_allclose(ours, published, atol=1e-6, rtol=1e-5)
-    pairs = certify.linear_radii(logits, radii.prediction, constants.pairs)
-    due = certify.binding_radius(pairs / constants.lipschitz, radii.prediction, labels)
+    pairs = ops.linear_radii(logits, radii.prediction, constants.pairs)
+    due = ops.binding_radius(pairs / constants.lipschitz, radii.prediction, labels)
     np.testing.assert_allclose(radii.radius, due.radius, atol=TOLERANCE)
     np.testing.assert_array_equal(radii.runner_up, due.runner_up)
 
@@ -124,7 +121,7 @@ def test_a_state_that_does_not_fit_is_named(shared, change, named):
     with np.load(shared(f"golden/lipconvnet_{name}.npz")) as file:
         state = published_state(dict(file))
     with pytest.raises(ValueError, match=named) as error:
-        from_reference(_broken(state, change), **published_names(name))
+        from_torch(_broken(state, change), **published_names(name))
     assert "\n" not in str(error.value)
 
 
@@ -132,9 +129,9 @@ def test_a_state_that_does_not_fit_is_named(shared, change, named):
 def test_unknown_names_list_the_choices(wrong):
     names = published_names("ortho_max_maxmin_5") | {wrong: "nonsense"}
     with pytest.raises(ValueError, match="nonsense.*choose from"):
-        from_reference({}, **names)
+        from_torch({}, **names)
 
 
 def test_an_empty_state_is_refused():
     with pytest.raises(ValueError, match="no entry"):
-        from_reference({}, **published_names("lln_lip1_hh1_10"))
+        from_torch({}, **published_names("lln_lip1_hh1_10"))

@@ -10,7 +10,7 @@ from helpers import golden
 from helpers.dense import side_by_side
 from helpers.registry import drawn
 from lipjax import LipConvNet, ops
-from lipjax.convert import NAMES, from_reference, published_names, to_reference
+from lipjax.convert import NAMES, from_torch, published_names, to_torch
 from lipjax.convert.vectors import our_vectors, published_vectors
 
 
@@ -29,9 +29,9 @@ def same_bits(a, b):
 def test_a_published_state_comes_back(published):
     """All entries but half of the vectors; of those, the kept pairs."""
     state, names = published
-    model, variables = from_reference(state, **names)
+    model, variables = from_torch(state, **names)
     assert published_names(model) == names
-    back = to_reference(model, variables)
+    back = to_torch(model, variables)
     assert set(back) == set(state)
     changed = {name for name in state if not same_bits(state[name], back[name])}
     prefixes = {n.removesuffix("_u1") for n in state if n.endswith("_u1")}
@@ -49,8 +49,8 @@ def test_a_published_state_comes_back(published):
 
 def test_what_comes_back_is_read_as_the_same(published):
     state, names = published
-    model, variables = from_reference(state, **names)
-    again, same = from_reference(to_reference(model, variables), **names)
+    model, variables = from_torch(state, **names)
+    again, same = from_torch(to_torch(model, variables), **names)
     assert again == model
     chex.assert_trees_all_equal(same, variables, strict=True)
 
@@ -104,12 +104,12 @@ def test_every_kind_of_network_comes_back(kind, double):
         model, variables = small(
             *kind, param_dtype=jnp.float64 if double else jnp.float32
         )
-        state = to_reference(model, variables)
+        state = to_torch(model, variables)
         precision = np.float64 if double else np.float32
         assert {a.dtype for a in state.values()} == {np.dtype(precision)}
         assert all(a.flags.c_contiguous for a in state.values())
-        again, same = from_reference(state, **published_names(model))
-        assert again.clone(series=model.series) == model
+        again, same = from_torch(state, **published_names(model))
+        assert again.clone(exp=model.exp) == model
         chex.assert_trees_all_equal(same, variables, strict=True)
 
 
@@ -134,14 +134,14 @@ def test_the_scale_of_all_four_pairs_is_ours():
 
 def test_mean_and_std_get_the_precision_of_the_weights():
     model, variables = small(mean=(0.1, 0.2, 0.3))
-    state = to_reference(model, variables)
+    state = to_torch(model, variables)
     assert state["shift"].ravel().tolist() == [float(np.float32(m)) for m in model.mean]
 
 
 def test_sides_that_would_be_lost_are_refused():
     model, variables = small(image_shape=(8, 4, 3))
     with pytest.raises(ValueError, match=r"\(8, 4, 3\)"):
-        to_reference(model, variables)
+        to_torch(model, variables)
 
 
 def test_a_scale_of_zero_is_refused():
@@ -149,21 +149,21 @@ def test_a_scale_of_zero_is_refused():
     conv = variables["params"]["stage1_layer1"]["conv"]
     conv["kernel"] = jnp.zeros_like(conv["kernel"])
     with pytest.raises(ValueError, match="block1.0.ortho.*divides"):
-        to_reference(model, variables)
+        to_torch(model, variables)
 
 
 def test_variables_of_another_model_are_refused():
     model, variables = small()
     with pytest.raises(ValueError, match="another model: params/.*theta"):
-        to_reference(model.clone(activation="householder"), variables)
+        to_torch(model.clone(activation="householder"), variables)
     with pytest.raises(ValueError, match="another model: params/.*shape"):
-        to_reference(model.clone(num_classes=5), variables)
+        to_torch(model.clone(num_classes=5), variables)
     with pytest.raises(ValueError, match="another model"):
-        to_reference(model, {"params": variables["params"]})
+        to_torch(model, {"params": variables["params"]})
 
 
 def test_half_precision_of_other_kinds_is_refused():
     model, variables = small()
     rounded = jax.tree.map(lambda a: a.astype(jnp.bfloat16), variables)
     with pytest.raises(ValueError, match="bfloat16"):
-        to_reference(model, rounded)
+        to_torch(model, rounded)

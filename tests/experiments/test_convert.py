@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from experiments.common.errors import UserError
+from experiments.common.weight_files import read_weights, write_weights
 from experiments.convert import Request, convert
-from experiments.errors import UserError
-from experiments.runs import Run
-from experiments.weights import read_weights, write_weights
+from experiments.training.run_folder import Run
 from helpers.programs import program, refused
 from helpers.registry import drawn
 from lipjax import LipConvNet
-from lipjax.convert import from_reference, published_names, to_reference
+from lipjax.convert import from_torch, published_names, to_torch
 from lipjax.ops import chebyshev, taylor
 
 MODEL = LipConvNet(
@@ -39,7 +39,7 @@ NAMES = published_names(MODEL)
 
 @pytest.fixture(scope="module")
 def state():
-    return to_reference(MODEL, drawn(MODEL, jnp.zeros((1, 4, 4, 3))))
+    return to_torch(MODEL, drawn(MODEL, jnp.zeros((1, 4, 4, 3))))
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_in_and_out_again(checkpoint, state, pictures, tmp_path, capsys):
     assert f"experiments.certify --run={run}" in printed
     assert f"--init_from={run} --preset=lipconvnet_crc --data={data}" in printed
     assert "LipConvNet-2" in printed and "chebyshev" not in printed
-    model, variables = from_reference(state, **NAMES)
+    model, variables = from_torch(state, **NAMES)
     folder = Run.open(run)
     assert folder.model == model
     assert (folder.config.depth, folder.config.width, folder.config.hidden) == (2, 2, 4)
@@ -194,8 +194,8 @@ def test_the_same_weights_with_other_polynomials(converted, tmp_path):
     settings = dict(eval_polynomial="chebyshev:8:2.2", gradient="low_rank")
     convert(Request(from_run=converted.run, run=str(run), **settings))
     before, after = Run.open(Path(converted.run)), Run.open(run)
-    assert after.model.series.coefficients == taylor(5)
-    assert after.model.series.eval_coefficients == chebyshev(8, 2.2)
+    assert after.model.exp.coefficients == taylor(5)
+    assert after.model.exp.eval_coefficients == chebyshev(8, 2.2)
     assert after.config == dataclasses.replace(before.config, **settings)
     chex.assert_trees_all_equal(after.restore("last"), before.restore("last"))
 
@@ -271,7 +271,7 @@ def test_a_converted_run_is_certified_and_trained_on(pictures, tmp_path):
     """With its own mean and std, which are not those of the data."""
     source, run, data = tmp_path / "source", tmp_path / "run", f"folder:{pictures}"
     model = MODEL.clone(head="normalized")  # soon certified
-    state = to_reference(model, drawn(model, jnp.zeros((1, 4, 4, 3))))
+    state = to_torch(model, drawn(model, jnp.zeros((1, 4, 4, 3))))
     write_weights(tmp_path / "model.npz", state)
     request = Request(checkpoint=f"{tmp_path}/model.npz", run=str(source), data=data)
     convert(dataclasses.replace(request, **published_names(model)))
@@ -283,7 +283,7 @@ def test_a_converted_run_is_certified_and_trained_on(pictures, tmp_path):
     assert trained.returncode == 0, trained.stderr
     model = json.loads((run / "config.json").read_text())["model"]
     assert model["mean"] == [0.25, 0.5, 0.75] and model["std"] == [0.5] * 3
-    assert Run.open(run).model.series.coefficients == chebyshev(4, 2.0)
+    assert Run.open(run).model.exp.coefficients == chebyshev(4, 2.0)
     # killed before its first step, it would go on from the source's weights
     last = run / "checkpoints" / "last"
     shutil.rmtree(last / str(Run.open(run).checkpoints("last")[-1]))

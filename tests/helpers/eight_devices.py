@@ -16,9 +16,9 @@ from jax.sharding import AxisType, Mesh
 
 from experiments.configs import Config
 from experiments.data import Dataset, Split
-from experiments.devices import DATA, MODEL
-from experiments.models import build
-from experiments.training import Trainer
+from experiments.parallel.mesh import DATA, MODEL
+from experiments.training.model import build
+from experiments.training.trainer import Trainer
 
 STEPS = 20
 MESHES = {  # shape of data and model axes, accumulation
@@ -42,12 +42,12 @@ def made():
 
 
 def trained(config, data, shape, accumulate):
-    """State after the steps, and the loss of each."""
+    """TrainState after the steps, and the loss of each."""
     model = build(config, data).clone(param_dtype=jnp.float64)
     devices = np.array(jax.devices()[: shape[0] * shape[1]]).reshape(shape)
     mesh = Mesh(devices, (DATA, MODEL), axis_types=(AxisType.Auto,) * 2)
     trainer = Trainer(config, data, model, mesh=mesh, accumulate=accumulate)
-    state, totals, losses = trainer.init(), trainer.zero_totals(), []
+    state, totals, losses = trainer.init(), trainer.zero_metrics(), []
     for _ in range(STEPS):
         state, totals = trainer.steps(state, totals, 1)
         losses.append(float(totals.loss))

@@ -10,7 +10,7 @@ import time
 import jax
 import numpy as np
 
-from experiments.runs import Run
+from experiments.training.run_folder import Run
 from helpers.programs import ENVIRONMENT, ROOT
 
 TINY = ("--batch_size=8", "--width=2", "--depth=2", "--validation=4")

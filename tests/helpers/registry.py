@@ -17,20 +17,20 @@ from lipjax import ops
 from lipjax.models.lipconvnet import Block
 from lipjax.nn import (
     ChannelMaxPool,
+    ExpApproximation,
     Householder,
     HouseholderOrder2,
     MaxMin,
     ProjectionPool,
-    Series,
     SkewOrthogonalConv,
 )
 
 # A generator that compiles in a tenth of the default one's time.
 KEY = jax.random.key(0, impl="unsafe_rbg")
 
-PUBLISHED = Series(ops.taylor(5), ops.taylor(14), gradient="fast")
+PUBLISHED = ExpApproximation(ops.taylor(5), ops.taylor(14), gradient="fast")
 # Claims a gain a little above 1, and is quick to compile.
-EXPANDING = Series(ops.chebyshev(3, 1.6), ops.taylor(5))
+EXPANDING = ExpApproximation(ops.chebyshev(3, 1.6), ops.taylor(5))
 
 
 class Layer(NamedTuple):
@@ -79,13 +79,13 @@ def conv(features, **settings):
     return SkewOrthogonalConv(features, param_dtype=jnp.float64, **settings)
 
 
-def soc(name, shape, features, series=EXPANDING, **settings):
-    module = conv(features, series=series, **settings)
-    return Layer(f"soc-{name}", module, shape, series_gain(series.eval_coefficients))
+def soc(name, shape, features, exp=EXPANDING, **settings):
+    module = conv(features, exp=exp, **settings)
+    return Layer(f"soc-{name}", module, shape, series_gain(exp.eval_coefficients))
 
 
 def block(name, shape, convolution, pairs):
-    claim = series_gain(convolution.series.eval_coefficients)
+    claim = series_gain(convolution.exp.eval_coefficients)
 
     def gain(variables):
         return claim({room: parts["conv"] for room, parts in variables.items()})
@@ -97,8 +97,8 @@ DOUBLE = {"param_dtype": jnp.float64}
 IMAGE = (3, 2, 6)
 
 LAYERS = [
-    soc("default-series", (4, 4, 3), 3, series=Series()),
-    soc("published", (4, 4, 3), 3, series=PUBLISHED),
+    soc("default-polynomials", (4, 4, 3), 3, exp=ExpApproximation()),
+    soc("published", (4, 4, 3), 3, exp=PUBLISHED),
     soc("odd", (5, 5, 3), 3),
     soc("even", (4, 6, 2), 2),
     soc("small", (2, 2, 4), 4),
@@ -122,11 +122,11 @@ LAYERS = [
     ),
     Layer("padded-channels", Function(lambda x: ops.with_channels(x, 9)), IMAGE, one),
     Layer("dropped-channels", Function(lambda x: ops.with_channels(x, 4)), IMAGE, one),
-    block("activation", (4, 4, 4), conv(4, series=EXPANDING), Householder(**DOUBLE)),
+    block("activation", (4, 4, 4), conv(4, exp=EXPANDING), Householder(**DOUBLE)),
     block(
         "pooling",
         (4, 4, 2),
-        conv(8, stride=2, series=EXPANDING),
+        conv(8, stride=2, exp=EXPANDING),
         ProjectionPool(**DOUBLE),
     ),
 ]

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from experiments import extended
+from experiments.certification import extended_precision as extended
 
 ABSENT_HARDWARE = ("GPU", "TPU")
 

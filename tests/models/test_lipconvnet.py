@@ -13,10 +13,10 @@ from helpers.dense import normal, relative_error
 from helpers.registry import drawn, initialised
 from lipjax.models import LipConvNet
 from lipjax.models.lipconvnet import ACTIVATIONS, HEADS, POOLINGS
-from lipjax.nn import SPECTRAL, Series
+from lipjax.nn import SPECTRAL, ExpApproximation
 from lipjax.ops import chebyshev
 
-QUICK = Series(chebyshev(2, 2.0), chebyshev(2, 2.0))
+QUICK = ExpApproximation(chebyshev(2, 2.0), chebyshev(2, 2.0))
 TINY = functools.partial(
     LipConvNet,
     image_shape=(4, 4, 1),
@@ -26,7 +26,7 @@ TINY = functools.partial(
     hidden=5,
     mean=(0.3,),
     std=(0.4,),
-    series=QUICK,
+    exp=QUICK,
     param_dtype=jnp.float64,
 )
 SMALLEST = functools.partial(TINY, image_shape=(2, 2, 1), stages=1)
@@ -212,7 +212,12 @@ def test_creation():
 
 def test_pixels_are_normalised():
     """(x - mean) / std, channel by channel, before anything else."""
-    settings = {"stages": 2, "width": 4, "series": QUICK, "param_dtype": jnp.float64}
+    settings = {
+        "stages": 2,
+        "width": 4,
+        "exp": QUICK,
+        "param_dtype": jnp.float64,
+    }
     images = functools.partial(LipConvNet, (4, 4, 3), 3, **settings)
     mean, std = (0.1, 0.2, 0.3), (0.5, 0.25, 2.0)
     raw = images(mean=(0.0,) * 3, std=(1.0,) * 3)

@@ -9,7 +9,7 @@ from helpers import golden, jaxprs
 from helpers.dense import EPS, jacobian, normal, relative_error
 from helpers.heads import GOLDEN_HEADS, golden_head
 from helpers.registry import PUBLISHED, drawn, initialised
-from lipjax import certify, ops
+from lipjax import ops
 from lipjax.nn import (
     SPECTRAL,
     CurvatureHead,
@@ -56,7 +56,7 @@ def golden_case(name, arrays):
     conv = golden.soc_variables(arrays, "param/ortho.")
     variables = {room: {"conv": parts} for room, parts in conv.items()}
     return (
-        OrthogonalHead(*sizes, series=PUBLISHED, **DOUBLE),
+        OrthogonalHead(*sizes, exp=PUBLISHED, **DOUBLE),
         variables,
         features,
         labels,
@@ -98,8 +98,8 @@ def test_golden_curvature_head(shared, name):
     variables = {"params": weights._asdict(), SPECTRAL: state}
     logits, radii = certified(head, variables, features, labels)
     assert relative_error(logits, arrays["logits"]) <= golden.FLOAT32
-    expected = certify.curvature_radii(
-        weights, features, labels, certify.pair_curvatures(weights)
+    expected = ops.curvature_radii(
+        weights, features, labels, ops.pair_curvatures(weights)
     )
     np.testing.assert_allclose(radii, expected, rtol=1e-12)
 
@@ -110,7 +110,7 @@ def test_certificates_hold(case):
     apply = jax.jit(head.apply)
     y = np.asarray(apply(variables, z)).argmax(1)
     logits, radii = certified(head, variables, z, y)
-    found = certify.binding_radius(radii, y)
+    found = ops.binding_radius(radii, y)
     assert np.isposinf(radii[np.arange(len(y)), y]).all()
     assert (found.radius > 0).all()
     noise = normal(2, 200, *z.shape)

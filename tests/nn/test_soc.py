@@ -18,7 +18,7 @@ from helpers.registry import (
     series_gain,
 )
 from lipjax import ops
-from lipjax.nn import SPECTRAL, Series, SkewOrthogonalConv, refresh_spectral
+from lipjax.nn import SPECTRAL, ExpApproximation, SkewOrthogonalConv, refresh_spectral
 from lipjax.nn.soc import scale_estimate
 
 GOLDEN = [
@@ -31,15 +31,20 @@ GOLDEN = [
 ]
 
 
-def golden_layer(arrays, series):
+def golden_layer(arrays, exp):
     features = arrays["y_eval"].shape[1]
     size = arrays["param/weight"].shape[-1]
-    return conv(features, kernel_size=size, stride=int(arrays["stride"]), series=series)
+    return conv(
+        features,
+        kernel_size=size,
+        stride=int(arrays["stride"]),
+        exp=exp,
+    )
 
 
-def forward_errors(arrays, variables=None, series=PUBLISHED):
+def forward_errors(arrays, variables=None, exp=PUBLISHED):
     """Relative errors in evaluation and in training."""
-    layer = golden_layer(arrays, series)
+    layer = golden_layer(arrays, exp)
     variables = golden.soc_variables(arrays) if variables is None else variables
     x = golden.nhwc(arrays["x"])
     apply = jax.jit(layer.apply, static_argnames="train")
@@ -134,8 +139,8 @@ def test_golden_rejects_wrong_variables(shared, change):
 def test_golden_rejects_other_degrees(shared, degree, eval_degree):
     """In evaluation ||J||^14 / 14! is far below float32's rounding: 10 is like 14."""
     arrays = golden.load(shared("golden/soc_same_k3.npz"))
-    series = Series(ops.taylor(degree), ops.taylor(eval_degree))
-    assert min(forward_errors(arrays, series=series)) > 2 * golden.FLOAT32
+    exp = ExpApproximation(ops.taylor(degree), ops.taylor(eval_degree))
+    assert min(forward_errors(arrays, exp=exp)) > 2 * golden.FLOAT32
 
 
 @pytest.mark.parametrize(
@@ -222,8 +227,8 @@ def test_a_mutable_call_takes_one_step_first(layer, variables, image, train):
 
 
 def test_training_and_evaluation_use_their_own_polynomial(variables, image):
-    series = Series((0.0, 1.0), (1.0, 0.0), gradient="exact")
-    layer = conv(4, series=series)
+    exp = ExpApproximation((0.0, 1.0), (1.0, 0.0), gradient="exact")
+    layer = conv(4, exp=exp)
     bias = variables["params"]["bias"]
     apply = jax.jit(layer.apply, static_argnames="train")
     evaluated = np.asarray(apply(variables, image)) - np.asarray(bias)
@@ -238,7 +243,7 @@ def test_training_polynomial_has_its_gain(layer, variables):
     dense = jacobian(
         lambda x: layer.apply(variables, x, train=True), normal(1, 4, 4, 4)
     )
-    gain = series_gain(layer.series.coefficients)(variables)
+    gain = series_gain(layer.exp.coefficients)(variables)
     assert np.linalg.norm(dense, 2) <= gain * (1 + 1e-12)
 
 
@@ -272,7 +277,7 @@ def test_gradient_rules(variables, image):
     def both(variables):
         results = []
         for rule in ops.GRADIENTS:
-            layer = conv(4, series=Series(gradient=rule))
+            layer = conv(4, exp=ExpApproximation(gradient=rule))
 
             def loss(params, layer=layer):
                 y = layer.apply({**variables, "params": params}, image, train=True)
@@ -293,8 +298,8 @@ def test_gradient_rules(variables, image):
 @pytest.mark.parametrize("rule", ["fast", "low_rank"])
 def test_gradients_are_those_of_the_composition(rule, k, stride, side):
     """The shorter way back is the chain rule through skew part, scale and series."""
-    series = Series(gradient=rule)
-    layer = conv(4 * stride**2, kernel_size=k, stride=stride, series=series)
+    exp = ExpApproximation(gradient=rule)
+    layer = conv(4 * stride**2, kernel_size=k, stride=stride, exp=exp)
     x = normal(0, 3, side, side, 4)
     variables = drawn(layer, x)
     g = normal(1, 3, side // stride, side // stride, 4 * stride**2)
@@ -308,7 +313,7 @@ def test_gradients_are_those_of_the_composition(rule, k, stride, side):
         vectors = variables[SPECTRAL]["kernel_vectors"]
         scale = scale_estimate(ops.unfoldings(skew), vectors)
         z = ops.space_to_depth(x, stride)
-        y = series.apply(z, skew, scale, True)
+        y = exp.apply(z, skew, scale, True)
         return jnp.sum(g * y) + jnp.sum(g.sum((0, 1, 2)) * params["bias"])
 
     found = jax.jit(jax.value_and_grad(by_layer))(variables["params"])
@@ -330,7 +335,7 @@ def test_gradient_flows_through_the_scale(layer, variables, image):
 
 
 def test_exact_gradient_flows_through_the_scale_exactly(variables, image):
-    layer = conv(4, series=Series(gradient="exact"))
+    layer = conv(4, exp=ExpApproximation(gradient="exact"))
 
     def loss(params):
         return jnp.sum(layer.apply({**variables, "params": params}, image) * image)
@@ -367,7 +372,7 @@ def test_zero_kernel(layer, variables, image):
         return layer.apply({**variables, "params": params}, image).sum()
 
     y = jax.jit(layer.apply)({**variables, "params": params}, image)
-    np.testing.assert_allclose(y, layer.series.eval_coefficients[0] * image, rtol=1e-12)
+    np.testing.assert_allclose(y, layer.exp.eval_coefficients[0] * image, rtol=1e-12)
     gradient = jax.jit(jax.grad(loss))(params)
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradient))
 
@@ -377,7 +382,7 @@ def test_bad_settings():
     for settings, match in [
         ({"kernel_size": 2}, "k odd"),
         ({"stride": 3}, "does not divide"),
-        ({"series": Series(gradient="none")}, "unknown gradient"),
+        ({"exp": ExpApproximation(gradient="none")}, "unknown gradient"),
     ]:
         with pytest.raises(ValueError, match=match):
             jax.eval_shape(conv(2, **settings).init, jax.random.key(0), x)

@@ -1,0 +1,123 @@
+"""A certified run as a target: its network, its images and their radii."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lipjax import exact_network
+from lipjax.certify import Network, image_hash, read_network
+
+from ..common.errors import UserError
+from ..data import evenly
+from ..training.run_folder import Run
+
+BATCH = 500
+"""How many images a function of the target gets: one shape, compiled once."""
+_FEW = 20  # how many are predicted in float64 at a time
+
+
+class Target:
+    """A run's certified images, evenly chosen, its network and the radii.
+
+    Attributes:
+      x: images, float64 in [0, 1].
+      labels: of the images.
+      radius: certified, 0 where wrong or not certified.
+      right: which predictions are the labels.
+    """
+
+    def __init__(self, folder: Run, count: int | None) -> None:
+        state = folder.restore("last").state
+        rows = _certificates(folder.path)
+        self.network: Network = exact_network(folder.model, state.variables)
+        _check_same(folder.path, rows, self.network)
+        rows = [rows[i] for i in evenly(len(rows), count)]
+        self.x, self.labels = _images(folder.path, rows)
+        self.radius = np.array([row["radius"] for row in rows])
+        predictions = np.array([row["prediction"] for row in rows])
+        self.right = predictions == self.labels
+        if not (self.radius > 0).any():
+            raise UserError(
+                f"no image in {folder.path} is certified: nothing to attack"
+            )
+        self.logits: Any = functools.partial(folder.model.apply, state.variables)
+        self._quick = jax.jit(functools.partial(_prediction_and_doubt, self.logits))
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Predictions of the certified network for a batch.
+
+        In float64 wherever float32 leaves less than a thousandth of the logits' size
+        between the two largest: a thousand times what its rounding was measured at.
+        """
+        prediction, unsure = (np.array(v) for v in self._quick(x.astype(np.float32)))
+        doubtful = np.flatnonzero(unsure)
+        for start in range(0, len(doubtful), _FEW):
+            rows = doubtful[start : start + _FEW]
+            with jax.enable_x64(True):
+                sure = _predict(self.network, jnp.asarray(filled(x[rows], _FEW)))
+            prediction[rows] = sure[: len(rows)]
+        return prediction
+
+
+@jax.jit
+def _predict(network: Network, x: jax.Array) -> jax.Array:
+    return jnp.argmax(network.logits(x), axis=1)
+
+
+def _prediction_and_doubt(logits, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    z = logits(x)
+    first, second = jax.lax.top_k(z, 2)[0].T
+    return jnp.argmax(z, axis=1), first - second < 1e-3 * jnp.max(jnp.abs(z), axis=1)
+
+
+def filled(rows: np.ndarray, size: int = BATCH) -> np.ndarray:
+    """The rows, repeated up to a batch."""
+    return np.resize(rows, (size, *rows.shape[1:]))
+
+
+def _certificates(path: Path) -> list[dict[str, Any]]:
+    try:
+        lines = (path / "certificates.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} has no certificates ({error}): python -m experiments.certify "
+            f"--run={path}"
+        ) from error
+
+
+def _images(path: Path, rows: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    """The rows' images, float64 in [0, 1], and their labels."""
+    again = f"certify again: python -m experiments.certify --run={path}"
+    try:
+        arrays = dict(np.load(path / "images.npz", allow_pickle=False))
+        chosen = [row["index"] for row in rows]
+        x = arrays["images"][chosen].astype(np.float64) / arrays["levels"]
+        labels = arrays["labels"][chosen]
+    except (OSError, ValueError, LookupError) as error:
+        raise UserError(f"{path / 'images.npz'}: {error}; {again}") from error
+    if any(image_hash(v) != row["image"] for v, row in zip(x, rows, strict=True)):
+        raise UserError(f"the certificates in {path} are of other images: {again}")
+    return x, labels
+
+
+def _check_same(path: Path, rows: list[dict[str, Any]], network: Network) -> None:
+    again = f"certify again: python -m experiments.certify --run={path}"
+    try:
+        record = (path / "model.npz").read_bytes()
+        theirs = jax.tree.leaves(read_network(record))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path / 'model.npz'}: {error}; {again}") from error
+    digest = hashlib.sha256(record).hexdigest()
+    ours = jax.tree.leaves(network)
+    same = len(ours) == len(theirs) and all(map(np.array_equal, ours, theirs))
+    if not (rows and same and all(row.get("model") == digest for row in rows)):
+        raise UserError(f"the certificates in {path} are of another network: {again}")

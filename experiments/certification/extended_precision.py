@@ -1,0 +1,120 @@
+"""Certified networks in any precision of NumPy, every sum taken term after term.
+
+In 80 bits this is what rounding is measured against; in 64 or 32 it is an execution
+whose order of sums is a bad one, and allowed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lipjax.certify import Activation, Flatten, Linear, Network, SkewConvolution
+from lipjax.certify.layers import Layer
+
+EXTENDED = np.longdouble
+
+
+def has_extended() -> bool:
+    """Whether this CPU has 80-bit numbers."""
+    return np.finfo(EXTENDED).nmant >= 63
+
+
+def execute(
+    network: Network, x: np.ndarray, dtype: Any = EXTENDED
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features [n, D] and logits [n, C] of images [n, h, w, c], all in `dtype`."""
+    x, mean, std = (np.asarray(v, dtype) for v in (x, network.mean, network.std))
+    z = (x - mean) / std
+    for layer in network.layers:
+        z = apply(layer, z, dtype)
+    features = z.reshape(len(z), -1)
+    head = network.head
+    if isinstance(head, Linear):
+        return features, _product(features, head.kernel, dtype) + _as(head.bias, dtype)
+    w1, b1, w2, b2 = (_as(w, dtype) for w in head)
+    t = _product(features, w1, dtype) + b1
+    softplus = np.maximum(t, 0) + np.log1p(np.exp(-np.abs(t)))
+    return features, _product(softplus, w2, dtype) + b2
+
+
+def _as(values, dtype):
+    return np.asarray(values).astype(dtype)
+
+
+def _product(x, matrix, dtype):
+    """x [..., n] times a matrix [n, m], in sequence over n."""
+    matrix = _as(matrix, dtype)
+    total = np.zeros((*x.shape[:-1], matrix.shape[1]), dtype)
+    for i, row in enumerate(matrix):
+        total += x[..., i, None] * row
+    return total
+
+
+def apply(layer: Layer, z: np.ndarray, dtype: Any = EXTENDED) -> np.ndarray:
+    """One layer's output."""
+    z = z.astype(dtype)
+    if isinstance(layer, Flatten):
+        return z.reshape(len(z), 1, 1, -1)
+    if isinstance(layer, Activation):
+        return _pairs(layer, z, dtype)
+    assert isinstance(layer, SkewConvolution)
+    n, height, width, channels = z.shape
+    s = layer.stride
+    z = z.reshape(n, height // s, s, width // s, s, channels)
+    z = z.transpose(0, 1, 3, 5, 2, 4).reshape(n, height // s, width // s, -1)
+    missing = layer.kernel.shape[2] - z.shape[-1]
+    x = np.pad(z, ((0, 0), (0, 0), (0, 0), (0, missing)))
+    kernel, a = np.asarray(layer.kernel), _as(layer.coefficients, dtype)
+    z = a[-1] * x
+    for coefficient in a[-2::-1]:
+        z = coefficient * x + _convolution(z, kernel, dtype)
+    return z[..., : len(layer.bias)] + _as(layer.bias, dtype)
+
+
+def _convolution(x, kernel, dtype):
+    k = kernel.shape[0]
+    height, width = x.shape[1:3]
+    padded = np.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0)))
+    views = [
+        padded[:, i : i + height, j : j + width] for i in range(k) for j in range(k)
+    ]
+    return _product(
+        np.concatenate(views, -1), kernel.reshape(-1, kernel.shape[-1]), dtype
+    )
+
+
+def _pairs(layer, z, dtype):
+    a, b = np.split(z, 2, axis=-1)
+    angles = [_as(angle, dtype) for angle in layer.angles]
+    pi = dtype("3.14159265358979323846264338327950288")
+    if layer.kind == "maxmin":
+        return np.concatenate([np.maximum(a, b), np.minimum(a, b)], -1)
+    if layer.kind == "max":
+        return np.maximum(a, b)
+    if layer.kind == "projection":
+        half = np.clip(angles[0], 0, pi) / 2
+        sin, cos, b = np.sin(half), np.cos(half), np.abs(b)
+        return np.where(a * cos + b * sin >= 0, b * cos - a * sin, np.hypot(a, b))
+    if layer.kind == "householder":
+        (t,) = angles
+        keep = a * np.sin(t / 2) <= b * np.cos(t / 2)
+        new = _reflect(a, b, t)
+        old = (a, b)
+    else:
+        t0, t1, t2 = (np.clip(angle, 0, 2 * pi) for angle in angles)
+        phi = np.mod(np.arctan2(b, a) - t0 / 2, 2 * pi)
+        turned = (a * np.cos(t2) + b * np.sin(t2), b * np.cos(t2) - a * np.sin(t2))
+        keep = phi < (t1 + t2) / 2
+        first, old = phi < t1 / 2, _reflect(a, b, t0 + t1)
+        old = [np.where(first, p, q) for p, q in zip((a, b), old, strict=True)]
+        third, last = phi < pi + t2 / 2, _reflect(a, b, t0)
+        new = [np.where(third, p, q) for p, q in zip(turned, last, strict=True)]
+    return np.concatenate(
+        [np.where(keep, p, q) for p, q in zip(old, new, strict=True)], -1
+    )
+
+
+def _reflect(a, b, t):
+    return a * np.cos(t) + b * np.sin(t), a * np.sin(t) - b * np.cos(t)

@@ -1,0 +1,1 @@
+"""What every program shares: flags, errors, files, signals."""

@@ -1,0 +1,62 @@
+"""Pictures for a run's folder."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ..common.files import write_bytes
+from ..training.evaluation import RADIUS_NAMES, STANDARD_RADII
+
+
+def draw_training(path: Path, rows: list[dict[str, Any]], split: str) -> None:
+    """Loss, accuracies and certified accuracies over the epochs, as a PNG."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in rows]
+    left.plot(epochs, [row["loss"] for row in rows], color="tab:blue")
+    left.set(xlabel="epoch", ylabel="training loss")
+    series = {"train_accuracy": "training, clean", "accuracy": f"{split}, clean"}
+    series |= {f"cra_estimate_{n}": f"{split}, CRA({n})" for n in RADIUS_NAMES[:4]}
+    for name, label in series.items():
+        right.plot(epochs, [100 * row[name] for row in rows], label=label)
+    right.set(xlabel="epoch", ylabel="%", ylim=(0, 100))
+    right.set_title("CRA: estimates", fontsize="small")
+    right.legend(fontsize="small")
+    save(path, figure)
+
+
+def draw_radii(path: Path, certified: np.ndarray, title: str) -> None:
+    """Certified robust accuracy against the radius, as a PNG.
+
+    Args:
+      path: of the picture.
+      certified: radius of each of n images, negative where the prediction is wrong.
+      title: over the picture.
+    """
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    right = np.sort(certified[certified >= 0])
+    share = np.arange(len(right), 0, -1) / len(certified)
+    axes.step([0, *right], 100 * np.array([*share, 0]), where="post")
+    limit = 1.05 * max(0.5, float(np.max(right, initial=0)))
+    for radius, name in zip(STANDARD_RADII, RADIUS_NAMES, strict=True):
+        if radius < limit:
+            axes.axvline(radius, color="0.85", zorder=0)
+            axes.text(radius, 101, name, fontsize="x-small", ha="center")
+    axes.set(xlabel="l2 radius, pixels in [0, 1]", ylabel="% correct and certified")
+    axes.set(xlim=(0, limit), ylim=(0, 100))
+    axes.set_title(title, fontsize="small", pad=14)
+    save(path, figure)
+
+
+def save(path: Path, figure: Figure) -> None:
+    """Writes a figure as a PNG."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    write_bytes(path, buffer.getvalue())

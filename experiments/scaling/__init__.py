@@ -1,0 +1,1 @@
+"""Training steps compiled for devices that need not be here."""

@@ -1,0 +1,114 @@
+"""Training steps compiled for devices that need not be here, and what they take."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from jax.experimental import topologies
+from jax.sharding import Mesh
+
+from ..benchmark import arithmetic
+from ..common.errors import UserError
+from ..configs import Config
+from ..data import Dataset
+from ..parallel.mesh import DATA, MODEL
+from ..training.trainer import Trainer
+from .hlo_collectives import Collective, Sum, collectives, summed
+
+_ALONE = {
+    "TPU_SKIP_MDS_QUERY": "1",  # asks no server what this machine is
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # takes no lock: no TPU is opened
+    "TPU_ACCELERATOR_TYPE": "v5litepod-64",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_LOG_DIR": "disabled",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One program.
+
+    Attributes:
+      where: what it is compiled for.
+      data, model: sides of the mesh.
+      batch: images a step, of all devices.
+      arguments, temporaries: bytes on each device; results lie in the arguments' place.
+      peak: bytes of arguments, results and temporaries on each device.
+      collectives: what devices send each other.
+      traffic: bytes that each device sends in a step, by rings.
+      rounds: messages of these rings that wait for each other.
+      operations: floating-point operations of a device, of the needed arithmetic.
+      compile_seconds: on this machine.
+    """
+
+    where: str
+    data: int
+    model: int
+    batch: int
+    arguments: int
+    temporaries: int
+    peak: int
+    collectives: list[Sum]
+    traffic: float
+    rounds: int
+    operations: float
+    compile_seconds: float
+
+
+def read(config: Config, data: Dataset, mesh: Mesh, accumulate: int = 1) -> Row:
+    """Compiles the training step for a mesh, whose devices need not be here."""
+    trainer = Trainer(config, data, mesh=mesh, accumulate=accumulate)
+    begin = time.perf_counter()
+    program = trainer.compiled()
+    seconds = time.perf_counter() - begin
+    memory: Any = program.memory_analysis()
+    found = collectives(program.as_text() or "")
+    needed = arithmetic.of_step(trainer.model, trainer.like().params)
+    return Row(
+        mesh.devices.flat[0].device_kind,
+        mesh.shape[DATA],
+        mesh.shape[MODEL],
+        config.batch_size,
+        memory.argument_size_in_bytes,
+        memory.temp_size_in_bytes,
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        + memory.temp_size_in_bytes
+        - memory.alias_size_in_bytes,
+        summed(found),
+        sum(one.traffic for one in found),
+        sum(map(_rounds, found)),
+        2 * needed * config.batch_size / mesh.size,
+        seconds,
+    )
+
+
+def _rounds(one: Collective) -> int:
+    """Messages that wait for each other, if the group is a ring."""
+    if one.kind.startswith("collective"):
+        return 1
+    return (one.group_size - 1) * (2 if one.kind == "all-reduce" else 1)
+
+
+def tpu_slice(name: str) -> Sequence[Any]:
+    """The devices of a slice of TPUs that need not be here, as v5e:8x8.
+
+    Raises:
+      UserError: if there is no compiler for TPUs, or no such slice.
+    """
+    for variable, value in _ALONE.items():
+        os.environ.setdefault(variable, value)
+    sides = name.partition(":")[2]
+    bounds = {"chips_per_host_bounds": [1, 2, 1]} if sides == "1x2" else {}
+    try:
+        found = topologies.get_topology_desc(
+            platform="tpu", topology_name=name, **bounds
+        )
+    except Exception as error:
+        text = str(error).partition("\n")[0].partition("; cannot")[0]
+        raise UserError(f"--topology={name}: {text} (pip install libtpu)") from error
+    return found.devices

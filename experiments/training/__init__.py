@@ -1,0 +1,1 @@
+"""A training run: model, optimiser, state, step, loop, folder, checkpoints."""

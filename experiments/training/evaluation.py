@@ -1,0 +1,146 @@
+"""Accuracy and certified robust accuracy of a model on a split."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from lipjax import Constants, LipConvNet, Radii, predict_with_radius
+
+from ..data import Split
+from ..parallel.mesh import DATA
+from ..parallel.shardings import batch_sharding, local_rows, put_rows, replicated
+from .augmentation import to_pixels
+
+STANDARD_RADII = (36 / 255, 72 / 255, 108 / 255, 0.5, 1.0, 1.5)
+RADIUS_NAMES = ("36/255", "72/255", "108/255", "0.5", "1.0", "1.5")
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What a split's radii come to.
+
+    Attributes:
+      accuracy: share of the images that are classified correctly.
+      cra: share that is, with a radius above each of the given radii.
+      mean_radius: mean over all images, 0 where the prediction is wrong.
+    """
+
+    accuracy: float
+    cra: tuple[float, ...]
+    mean_radius: float
+
+
+def summarize(
+    prediction: np.ndarray,
+    radius: np.ndarray,
+    labels: np.ndarray,
+    radii: Sequence[float] = STANDARD_RADII,
+) -> Summary:
+    """Accuracy, certified robust accuracy at `radii` and mean radius of n images.
+
+    Example:
+      >>> summarize(np.array([1, 2]), np.array([0.6, 0.9]), np.array([1, 1]), [0.5])
+      Summary(accuracy=0.5, cra=(0.5,), mean_radius=0.3)
+    """
+    correct = prediction == labels
+    certified = np.where(correct, radius, 0.0)
+    cra = tuple(float(np.mean(correct & (certified > r))) for r in radii)
+    return Summary(float(np.mean(correct)), cra, float(np.mean(certified)))
+
+
+class Evaluator:
+    """Predictions with radii of whole splits, in batches of one shape.
+
+    Args:
+      model: the network.
+      levels: a pixel is a byte / levels.
+      batch_size: images a call, rounded up to equal shares.
+      mesh: whose devices share each batch; None: one device.
+
+    Attributes:
+      model: the network, computing in float32.
+    """
+
+    def __init__(
+        self,
+        model: LipConvNet,
+        levels: int,
+        batch_size: int = 250,
+        mesh: Mesh | None = None,
+    ) -> None:
+        self.model = model.clone(dtype=None)
+        self._mesh = mesh
+        self._shares = mesh.shape[DATA] if mesh else 1
+        self._batch_size = batch_size
+        whole = replicated(mesh) if mesh else None
+        predict = functools.partial(_predict, self.model, levels)
+        self._predict = jax.jit(predict, out_shardings=whole)
+        self._pairs = jax.jit(
+            lambda variables: self.model.apply(variables, method="pair_estimates"),
+            out_shardings=whole,
+        )
+
+    def estimate_constants(self, variables: Any) -> Constants:
+        """Cheap estimates of what the certificates need: to watch a run with."""
+        return Constants(1 / min(self.model.std), self._pairs(variables))
+
+    def radii(
+        self,
+        variables: Any,
+        split: Split,
+        constants: Constants,
+        progress: Callable[[int], object] = lambda images: None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Prediction, radius of the prediction and runner-up of every image.
+
+        Args:
+          variables: of the model.
+          split: the images.
+          constants: see `lipjax.certificate_constants`.
+          progress: told how many more images are done.
+        """
+        parts = []
+        constants = constants._replace(lipschitz=np.float32(constants.lipschitz))
+        for chosen, count in _batches(len(split), self._batch_size, self._shares):
+            images = self._read(split.images, chosen)
+            result = self._predict(variables, constants, images)
+            parts.append([np.asarray(value)[:count] for value in result])
+            progress(count)
+        prediction, radius, runner_up = map(np.concatenate, zip(*parts, strict=True))
+        return prediction, radius, runner_up
+
+    def _read(self, images: Any, chosen: np.ndarray) -> Any:
+        """Chosen images, of which this host reads what its devices share."""
+        if self._mesh is None:
+            return images[chosen]
+        place = batch_sharding(self._mesh)
+        held = chosen[local_rows(place, len(chosen))]
+        return put_rows(images[held], place, len(chosen))
+
+    def summary(self, variables: Any, split: Split, constants: Constants) -> Summary:
+        """The split's summary at the standard radii."""
+        prediction, radius, _ = self.radii(variables, split, constants)
+        return summarize(prediction, radius, split.labels)
+
+
+def _predict(model, levels, variables, constants, images) -> Radii:
+    x = to_pixels(images, levels)
+    return predict_with_radius(model, variables, x, constants=constants)
+
+
+def _batches(total: int, size: int, shares: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Which images are in each batch, and how many of them count.
+
+    Batches have one size, a multiple of `shares`; the last is filled up with the first
+    images again.
+    """
+    size = -(-min(size, total) // shares) * shares
+    for start in range(0, total, size):
+        yield np.arange(start, start + size) % total, min(size, total - start)

@@ -1,0 +1,120 @@
+"""The network that a config and a data set ask for."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+
+from lipjax import ExpApproximation, LipConvNet
+from lipjax.ops import Coefficients, chebyshev, taylor
+
+from ..common.errors import UserError
+from ..configs import Config
+from ..data import Dataset
+
+
+def build(config: Config, data: Dataset) -> LipConvNet:
+    """The LipConvNet of a config for the images of a data set.
+
+    Raises:
+      UserError: if depth, sides or polynomials do not fit.
+    """
+    height, width, channels = data.image_shape
+    stages = _stages(min(height, width))
+    if config.depth % stages:
+        raise UserError(
+            f"--depth={config.depth} is not a multiple of the {stages} stages that "
+            f"{height}x{width} images have"
+        )
+    settings: dict[str, Any] = dict(
+        image_shape=data.image_shape,
+        num_classes=data.num_classes,
+        stages=stages,
+        layers_per_stage=config.depth // stages,
+        width=config.width,
+        activation=config.activation,
+        pooling=config.pooling,
+        head=config.head,
+        hidden=config.hidden,
+        mean=data.mean,
+        std=(data.std,) * channels,
+        exp=exp_approximation(config),
+    )
+    try:
+        return LipConvNet(**settings)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def check_fits(model: LipConvNet, data: Dataset) -> None:
+    """Checks that a data set's images and classes are those of a network.
+
+    Raises:
+      UserError: if they are not.
+    """
+    due = (model.image_shape, model.num_classes)
+    if due != (data.image_shape, data.num_classes):
+        raise UserError(
+            f"the network is for {_described(*due)}, but {data.name} has "
+            f"{_described(data.image_shape, data.num_classes)}"
+        )
+
+
+def _described(image_shape: tuple[int, int, int], classes: int) -> str:
+    return f"{'x'.join(map(str, image_shape))} images of {classes} classes"
+
+
+def _stages(side: int) -> int:
+    """How often a side halves, at most five times: the published networks' stages."""
+    return max(1, min(5, (side & -side).bit_length() - 1))
+
+
+def exp_approximation(config: Config) -> ExpApproximation:
+    """The approximation that the flags describe."""
+    training = _polynomial("polynomial", config.polynomial)
+    evaluation = _polynomial("eval_polynomial", config.eval_polynomial)
+    return ExpApproximation(training, evaluation, config.gradient)
+
+
+def _polynomial(flag: str, text: str) -> Coefficients:
+    family, *numbers = text.split(":")
+    try:
+        if family == "taylor" and len(numbers) == 1:
+            return taylor(int(numbers[0]))
+        if family == "chebyshev" and len(numbers) in (2, 3):
+            return chebyshev(int(numbers[0]), *map(float, numbers[1:]))
+    except ValueError as error:
+        raise UserError(f"--{flag}={text}: {error}") from error
+    raise UserError(
+        f"--{flag}={text}: give taylor:DEGREE or "
+        "chebyshev:DEGREE:BOUND[:ANGLE], as in chebyshev:6:2.2"
+    )
+
+
+def to_json(model: LipConvNet) -> dict[str, Any]:
+    """What JSON needs to make the same model again with `from_json`."""
+    skipped = {"parent", "name", "dtype", "param_dtype"}
+    fields = {f.name for f in dataclasses.fields(model)} - skipped
+    values = {name: getattr(model, name) for name in sorted(fields)}
+    return values | {"exp": dataclasses.asdict(model.exp)}
+
+
+def from_json(values: dict[str, Any]) -> LipConvNet:
+    """The model that `to_json` described."""
+    values = dict(values)
+    # Runs from before version 0.2 call it "series".
+    exp = values.pop("exp" if "exp" in values else "series")
+    fields = {name: _tuples(value) for name, value in values.items()}
+    polynomials = {name: _tuples(value) for name, value in exp.items()}
+    return LipConvNet(**fields, exp=ExpApproximation(**polynomials))
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def in_dtype(model: LipConvNet, dtype: str) -> LipConvNet:
+    """The model computing in a dtype given by name."""
+    return model.clone(dtype=jnp.dtype(dtype))

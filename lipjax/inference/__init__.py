@@ -1,0 +1,9 @@
+"""From trained Linen models to certified predictions."""
+
+from lipjax.inference.exact import exact_network as exact_network
+from lipjax.inference.frozen import FrozenNetwork as FrozenNetwork
+from lipjax.inference.frozen import freeze as freeze
+from lipjax.inference.predict import Constants as Constants
+from lipjax.inference.predict import certificate_constants as certificate_constants
+from lipjax.inference.predict import lipschitz_bound as lipschitz_bound
+from lipjax.inference.predict import predict_with_radius as predict_with_radius

@@ -1,0 +1,235 @@
+"""A trained network for inference: what its weights alone decide, computed once."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lipjax import certify, ops
+from lipjax.certify import Dense, Linear, Network, SkewConvolution
+from lipjax.certify.layers import Layer, Shape
+from lipjax.inference.exact import exact_network
+from lipjax.inference.predict import Constants
+from lipjax.models import LipConvNet
+from lipjax.ops import Radii
+
+DENSE_ENTRIES = 2**26
+"""Entries of the largest dense matrix: 256 MiB in float32, 4x4 pixels of 512 channels.
+What it takes to prove its norm, in float64, is ten times that."""
+
+_SAVING = 3
+"""A dense matrix pays where the convolutions have this many times its products: they
+may do with 36 of 100 (`ops.same_convolution`, Winograd's way)."""
+
+_IMAGES = 512  # unit images a call, when a matrix is assembled
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["network"], meta_fields=[]
+)
+@dataclasses.dataclass(frozen=True)
+class FrozenNetwork:
+    """A network in evaluation, as numbers of one precision: see `freeze`.
+
+    A pytree: an argument of compiled functions, not a constant in them.
+
+    Attributes:
+      network: layers and head; its skew convolutions are already scaled.
+
+    Methods: `features`, `classify`, `logits`, `predict` and `pair_constants` as of
+    `LipConvNet`, without variables; `exact`, `certificate_constants` and
+    `predict_with_radius` for certificates.
+    """
+
+    network: Network
+
+    def features(self, x: jax.Array) -> jax.Array:
+        """What the head sees of images in [0, 1]: [n, h, w, c] -> [n, D]."""
+        due = self.network.image_shape
+        if x.shape[1:] != due:
+            raise ValueError(f"images {x.shape[1:]} where {due} are due")
+        z = self.network.normalize(x)
+        for layer in self.network.layers:
+            z = _apply(layer, z)
+        return z.reshape(len(z), -1)
+
+    def classify(self, features: jax.Array) -> jax.Array:
+        """The head's logits [n, C] of features [n, D]."""
+        return self.network.classify(features)
+
+    def logits(self, x: jax.Array) -> jax.Array:
+        """Logits [n, C] of images [n, h, w, c] in [0, 1]."""
+        return self.classify(self.features(x))
+
+    def predict(self, x: jax.Array, constants: jax.Array):
+        """Predicted classes [n], and their signed radii in feature space [n, C]."""
+        features, head = self.features(x), self.network.head
+        logits = self.classify(features)
+        classes = jnp.argmax(logits, axis=1)
+        if isinstance(head, Linear):
+            return classes, ops.linear_radii(logits, classes, constants)
+        return classes, ops.curvature_radii(head, features, classes, constants)
+
+    def pair_constants(self) -> jax.Array:
+        """What the head's certificate needs of each pair of classes, [C, C]."""
+        head = self.network.head
+        if not isinstance(head, Linear):
+            return ops.pair_curvatures(head)
+        apart = head.kernel[:, :, None] - head.kernel[:, None, :]
+        return jnp.linalg.norm(apart, axis=0)
+
+    def predict_with_radius(
+        self, x: jax.Array, constants: Constants, labels: jax.Array | None = None
+    ) -> Radii:
+        """Predictions, radii and runner-ups: see `lipjax.predict_with_radius`.
+
+        Guarantee: as there, none for the execution at hand, whose rounding is not
+        counted.
+        """
+        prediction, in_features = self.predict(x, constants.pairs)
+        in_pixels = in_features / constants.lipschitz
+        return ops.binding_radius(in_pixels, prediction, labels)
+
+    def certificate_constants(self) -> Constants:
+        """What the certificates of all images have in common, once per network.
+
+        For LipConvNet-5 of width 32: a minute and 5 GiB on 2 cores.
+
+        Guarantee: `lipschitz` is a bound for the features of `exact`.
+        """
+        lipschitz = certify.network_bound(self.exact()).lipschitz
+        return Constants(lipschitz, jax.jit(FrozenNetwork.pair_constants)(self))
+
+    def exact(self) -> Network:
+        """The exact function of the frozen numbers: what is proven is proven of it.
+
+        Float32 numbers are float64 numbers, none is rounded. It is another function
+        than `lipjax.exact_network`'s, by the rounding of its weights: what is proven
+        here, by `lipjax.certify.network_bound` or `Certifier`, follows from the frozen
+        numbers, and covers executions in float64, not in float32.
+        """
+        return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), self.network)
+
+
+def freeze(
+    model: LipConvNet, variables: Any, *, dense_entries: int = DENSE_ENTRIES
+) -> FrozenNetwork:
+    r"""Collapses what the weights alone decide, for inference.
+
+    - Skew kernels, divided by sigma: still skew in every bit.
+    - Where few pixels have many channels, p(J), with the space-to-depth before it and
+      without channels that are padded or dropped, as one matrix: d convolutions become
+      one product. At 1x1 and 2x2, and at 4x4 for degrees of 8 and more.
+    - Normalised directions of the head, or p(J) of the orthogonal head.
+
+    All of it in float64, rounded once to the precision of the variables. A matrix of m
+    rows is made of what becomes of m unit images, in float64, in blocks of 512: the
+    cost of that layer's evaluation on 2 m to 3 m images. For LipConvNet-5 of width 32
+    (m = 8192, 4096, 2048) that is a minute and 2 GiB on 2 cores; some 50 000 images
+    pay for it, 5 000 without the first (`dense_entries` = 2^24).
+
+    Args:
+      model: the network; `model.dtype` plays no part.
+      variables: {"params": ..., "spectral": ...}.
+      dense_entries: entries of the largest matrix, 0 for none in the trunk.
+
+    Returns:
+      A `FrozenNetwork` with the model's logits, to rounding.
+
+    Raises:
+      ValueError: if `dense_entries` is negative.
+
+    Guarantee: `FrozenNetwork.certificate_constants` proves the constant of what is
+    returned anew, from its own numbers.
+
+    Example:
+      >>> model = LipConvNet((4, 4, 1), 3, stages=1, width=4, mean=(0.0,), std=(0.5,))
+      >>> x = jnp.ones((1, 4, 4, 1))
+      >>> variables = jax.jit(model.init)(jax.random.key(0), x)
+      >>> frozen = freeze(model, variables)
+      >>> frozen.network.layers[0].matrix.shape  # 4 x 4 x 1 numbers to 4 x 4 x 4
+      (16, 64)
+      >>> bool(jnp.allclose(frozen.logits(x), model.apply(variables, x), atol=1e-5))
+      True
+    """
+    if dense_entries < 0:
+        raise ValueError(f"dense_entries must not be negative: {dense_entries}")
+    network = exact_network(model, variables)
+    layers, head = network.layers, network.head
+    dtype = jnp.result_type(*jax.tree.leaves(variables["params"]))
+    if model.head == "orthogonal":
+        layers, head = layers[:-2], _linear(layers[-1], dtype)
+    trunk, shape = [], network.image_shape
+    for layer in layers:
+        after = _output_shape(layer, shape)
+        if isinstance(layer, SkewConvolution) and pays(layer, shape, dense_entries):
+            layer = as_matrix(layer, shape, dtype)
+        trunk.append(layer)
+        shape = after
+    frozen = dataclasses.replace(network, layers=tuple(trunk), head=head)
+    return FrozenNetwork(jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), frozen))
+
+
+def _apply(layer: Layer, x: jax.Array) -> jax.Array:
+    """The layer, its convolutions lowered in the quickest way."""
+    if not isinstance(layer, SkewConvolution):
+        return layer(x)
+    z = ops.with_channels(ops.space_to_depth(x, layer.stride), layer.kernel.shape[2])
+    z = ops.skew_exponential(z, layer.kernel, coefficients=layer.coefficients)
+    bias = jnp.expand_dims(layer.bias, tuple(range(z.ndim - 1)))
+    return ops.with_channels(z, len(layer.bias)) + bias
+
+
+_compiled = jax.jit(_apply)
+
+
+def _output_shape(layer: Layer, shape: Shape) -> Shape:
+    images = jax.ShapeDtypeStruct((1, *shape), np.float64)
+    with jax.enable_x64(True):
+        return jax.eval_shape(layer, images).shape[1:]
+
+
+def pays(conv: SkewConvolution, shape: Shape, most: int) -> bool:
+    """Whether it is quicker as one matrix, of at most so many entries."""
+    entries = math.prod(shape) * math.prod(_output_shape(conv, shape))
+    k, _, channels, _ = conv.kernel.shape
+    taps = math.prod(_meetings(k, side // conv.stride) for side in shape[:2])
+    products = (len(conv.coefficients) - 1) * taps * channels**2
+    return entries <= most and _SAVING * entries <= products
+
+
+def _meetings(k: int, side: int) -> int:
+    """How many times one of k taps meets one of the pixels along an axis.
+
+    Example:
+      >>> [_meetings(3, side) for side in (1, 2, 4)]
+      [1, 4, 10]
+    """
+    return sum(max(side - abs(tap - k // 2), 0) for tap in range(k))
+
+
+def as_matrix(conv: SkewConvolution, shape: Shape, dtype: Any) -> Dense:
+    """The matrix whose rows are what becomes of the unit images."""
+    out = _output_shape(conv, shape)
+    size = math.prod(shape)
+    matrix = np.empty((size, math.prod(out)), dtype)
+    linear = dataclasses.replace(conv, bias=np.zeros(len(conv.bias)))
+    with jax.enable_x64(True):
+        linear = jax.tree.map(jnp.asarray, linear)
+        for start in range(0, size, _IMAGES):
+            rows = np.eye(min(_IMAGES, size - start), size, start)
+            images = _compiled(linear, rows.reshape(-1, *shape))
+            matrix[start : start + _IMAGES] = images.reshape(len(rows), -1)
+    return Dense(matrix, conv.bias, out[:2])
+
+
+def _linear(conv: Any, dtype: Any) -> Linear:
+    """The orthogonal head, a convolution of a single pixel."""
+    dense = as_matrix(conv, (1, 1, conv.kernel.shape[2]), dtype)
+    return Linear(dense.matrix, dense.bias)

@@ -1,0 +1,46 @@
+"""Activations that keep the norm of every gradient, with their angles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lipjax import ops
+
+
+class MaxMin(nn.Module):
+    """`lipjax.ops.maxmin` as a module without parameters."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return ops.maxmin(x)
+
+
+class Householder(nn.Module):
+    """`lipjax.ops.householder` with a learned angle per pair, pi / 2 at the start."""
+
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (x.shape[-1] // 2,)
+        init = nn.initializers.constant(jnp.pi / 2)
+        return ops.householder(x, self.param("theta", init, shape, self.param_dtype))
+
+
+class HouseholderOrder2(nn.Module):
+    """`lipjax.ops.householder2` with three angles per pair, uniform in 0..pi."""
+
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (x.shape[-1] // 2,)
+        init = nn.initializers.uniform(jnp.pi)
+        angles = [
+            self.param(f"theta{i}", init, shape, self.param_dtype) for i in range(3)
+        ]
+        return ops.householder2(x, *angles)

@@ -1,0 +1,128 @@
+"""Training steps compiled for 64 TPUs by their own compiler: minutes, and no TPU."""
+
+import fcntl
+import importlib.metadata
+import importlib.util
+import json
+import math
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+from jax.sharding import AbstractMesh, AxisType
+
+from experiments.benchmark.work import few_images
+from experiments.configs import Config
+from experiments.parallel.mesh import DATA, MODEL
+from experiments.training.trainer import Trainer
+from helpers.programs import program
+
+BATCH = 4096
+HEADS = ("orthogonal", "normalized", "curvature")
+MEMORY = 16e9  # of a v5e, by its maker
+PADDING = 0.03  # of the arguments, which lie in tiles of 8 x 128
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture(scope="session")
+def libtpu(pytestconfig):
+    """The folder of the compiler that this version of JAX names, kept between runs.
+
+    Apart from the other packages: no other test is to see a TPU's library.
+    """
+    found = importlib.util.find_spec("libtpu")
+    if found and found.origin:
+        return Path(found.origin).parents[1]
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        pytest.skip("the compiler for a TPU is for Linux on x86-64 alone")
+    (wanted,) = (
+        requirement.partition(";")[0].strip()
+        for requirement in importlib.metadata.requires("jax") or ()
+        if requirement.startswith("libtpu")
+    )
+    folder = pytestconfig.cache.mkdir("".join(filter(str.isalnum, wanted)))
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "ready").exists():
+            _install(wanted, folder / "site")
+            (folder / "ready").touch()
+    return folder / "site"
+
+
+def _install(wanted, folder):
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--upgrade"]
+    result = subprocess.run(
+        [*command, f"--target={folder}", wanted], capture_output=True, text=True
+    )
+    if result.returncode:  # in CI such a skip is a failure
+        pytest.skip("the compiler could not be installed with pip")
+
+
+def compiled(libtpu, folder, depth, head, model_parallel=1):
+    """What the program reports of a step on 64 chips."""
+    out = folder / "scaling.json"
+    result = program(
+        "scaling",
+        *("--topology=v5e:8x8", f"--depth={depth}", f"--head={head}"),
+        *(f"--batch_size={BATCH}", f"--model_parallel={model_parallel}"),
+        f"--out={out}",
+        timeout=3000,
+        PYTHONPATH=str(libtpu),
+    )
+    assert result.returncode == 0, result.stderr
+    print(result.stdout)
+    (row,) = json.loads(out.read_text())["rows"]
+    assert row["where"] == "TPU v5 lite"
+    return row
+
+
+def described(depth, head, model_parallel=1):
+    """Shapes of the parameters, and bytes of the step's arguments on each device."""
+    config = Config(depth=depth, head=head, batch_size=BATCH, dtype="bfloat16")
+    shape = (64 // model_parallel, model_parallel)
+    mesh = AbstractMesh(shape, (DATA, MODEL), axis_types=(AxisType.Auto,) * 2)
+    trainer = Trainer(config, few_images(50_000, 32), mesh=mesh)
+    *arguments, _ = trainer.program()[1]
+    shares = [
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(arguments)
+    ]
+    return trainer.like().params, sum(shares)
+
+
+def gradient(params):
+    """Its bytes: float32, whatever the computation is in."""
+    return 4 * sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("depth", [5, 40])
+def test_copies_of_the_network_share_the_images(libtpu, tmp_path, depth, head):
+    row = compiled(libtpu, tmp_path, depth, head)
+    params, arguments = described(depth, head)
+    assert (row["data"], row["model"], row["batch"]) == (64, 1, BATCH)
+    sent = row["collectives"]
+    assert {(one["kind"], one["group_size"]) for one in sent} == {("all-reduce", 64)}
+    # besides the gradient: the loss, and how many images are right
+    assert sum(one["bytes"] for one in sent) == gradient(params) + 8
+    assert arguments <= row["arguments"] <= (1 + PADDING) * arguments
+    assert row["peak"] <= row["arguments"] + row["temporaries"] + 2**20
+    assert row["peak"] < MEMORY / 4
+
+
+@pytest.mark.parametrize(("depth", "head"), [(5, "curvature"), (40, "normalized")])
+def test_groups_of_four_share_wide_layers(libtpu, tmp_path, depth, head):
+    row = compiled(libtpu, tmp_path, depth, head, model_parallel=4)
+    params, arguments = described(depth, head, model_parallel=4)
+    assert (row["data"], row["model"], row["batch"]) == (16, 4, BATCH)
+    assert arguments <= row["arguments"] <= (1 + PADDING) * arguments
+    assert arguments < described(depth, head)[1]
+    assert row["peak"] < MEMORY / 4
+    # between copies of the network nothing but the shares of the gradient
+    across = [one for one in row["collectives"] if one["group_size"] >= 16]
+    assert {one["kind"] for one in across} == {"all-reduce"}
+    assert sum(one["bytes"] for one in across) < gradient(params)

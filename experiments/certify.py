@@ -34,7 +34,7 @@ from .common.flags import run
 from .data import Dataset, Split
 from .reporting import pictures, tables
 from .training.evaluation import summarize
-from .training.run_folder import Run
+from .training.run_folder import RunFolder
 from .training.state import TrainState
 
 FLAGS = flags.FLAGS
@@ -42,7 +42,7 @@ _BATCH = 100
 
 
 def certify(
-    folder: Run, state: TrainState, data: Dataset, count: int | None = None
+    folder: RunFolder, state: TrainState, data: Dataset, count: int | None = None
 ) -> None:
     """Proves radii of `count` of a run's test images (None: all), and prints CRA."""
     print("\nProving the layers' norms ...", flush=True)
@@ -97,7 +97,7 @@ def ieee_device() -> contextlib.AbstractContextManager[Any]:
 
 
 def _certificates(
-    folder: Run, state: TrainState, test: Split, levels: int
+    folder: RunFolder, state: TrainState, test: Split, levels: int
 ) -> tuple[Certifier, list[Certificates]]:
     try:
         variables = jax.device_get(state.variables)
@@ -148,9 +148,9 @@ def _rows(
 def main() -> None:
     if not FLAGS.run:
         raise UserError("say which run with --run=DIR")
-    folder = Run.open(Path(FLAGS.run))
-    data = folder.data(FLAGS.data, FLAGS.data_dir)
-    state = folder.restore(FLAGS.checkpoint).state
+    folder = RunFolder.open(Path(FLAGS.run))
+    data = folder.load_data(FLAGS.data, FLAGS.data_dir)
+    state = folder.checkpoints().restore(FLAGS.checkpoint).state
     certify(folder, state, data, FLAGS.images)
 
 

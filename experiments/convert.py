@@ -37,8 +37,9 @@ from .configs import Config
 from .data import load
 from .parallel.mesh import make_mesh
 from .reporting import tables
+from .training.checkpoints import Checkpoint
 from .training.model import check_fits, exp_approximation
-from .training.run_folder import Checkpoint, Run
+from .training.run_folder import RunFolder
 from .training.state import init_state, zero_metrics
 
 FLAGS = flags.FLAGS
@@ -178,8 +179,8 @@ def _usual_data(model: LipConvNet) -> str:
 
 
 def _from_run(path: Path, request: Request) -> Network:
-    folder = Run.open(path)
-    state = folder.restore(request.weights or "last").state
+    folder = RunFolder.open(path)
+    state = folder.checkpoints().restore(request.weights or "last").state
     config = dataclasses.replace(
         folder.config, **request.given("data", "data_dir", *_SERIES)
     )
@@ -207,10 +208,12 @@ def _write_run(path: Path, network: Network) -> None:
     temporary = path.with_name(f".{path.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        folder = Run.create(temporary, network.config, network.model)
+        folder = RunFolder.create(temporary, network.config, network.model)
         state = init_state(network.config, network.variables)
-        folder.save("last", Checkpoint(state, zero_metrics(make_mesh()), {}, 0))
-        folder.close()
+        with folder.checkpoints() as checkpoints:
+            checkpoints.save(
+                "last", Checkpoint(state, zero_metrics(make_mesh()), {}, 0)
+            )
         temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -29,14 +29,14 @@ from .common.files import write_json
 from .common.flags import run
 from .data import Split
 from .training.evaluation import Evaluator
-from .training.run_folder import Run
+from .training.run_folder import RunFolder
 
 FLAGS = flags.FLAGS
 _ROUNDING_IMAGES = 20
 _FLOAT32_UNITS = 2.0**29  # of float64, in one of float32
 
 
-def cost_of_proof(folder: Run, variables: Any, test: Split, levels: int):
+def cost_of_proof(folder: RunFolder, variables: Any, test: Split, levels: int):
     """Rows of mean radius and seconds, and the certifier with its certificates."""
     evaluator = Evaluator(folder.model, levels)
     estimates = evaluator.estimate_constants(variables)
@@ -110,9 +110,9 @@ def rounding(certifier: Certifier, x: np.ndarray, found: Certificates):
 def main() -> None:
     if not FLAGS.run:
         raise UserError("say which run with --run=DIR")
-    folder = Run.open(Path(FLAGS.run))
-    data = folder.data()
-    state = folder.restore("last").state
+    folder = RunFolder.open(Path(FLAGS.run))
+    data = folder.load_data()
+    state = folder.checkpoints().restore("last").state
     test = data.test.spread(FLAGS.images)
     costs, certifier, found = cost_of_proof(folder, state.variables, test, data.levels)
     print(f"{len(test)} test images of {data.name}")

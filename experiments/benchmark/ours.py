@@ -17,7 +17,7 @@ from ..data import Dataset
 from ..training.augmentation import to_pixels
 from ..training.evaluation import Evaluator
 from ..training.model import build
-from ..training.state import TrainState
+from ..training.state import TrainState, zero_metrics
 from ..training.trainer import Trainer
 from . import arithmetic
 from .work import Work, few_images
@@ -31,7 +31,7 @@ def train(config: Config, data: Dataset) -> Work:
     begin = time.perf_counter()
     program: Any = trainer.compiled()
     compiling = time.perf_counter() - begin
-    carry = trainer.place(initial_state(config, data)), trainer.zero_metrics()
+    carry = trainer.place(initial_state(config, data)), zero_metrics(trainer.mesh)
 
     def run(steps: int) -> None:
         nonlocal carry

@@ -1,4 +1,4 @@
-"""A certified run as a target: its network, its images and their radii."""
+"""A certified run: its network, its images and their radii."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from lipjax.certify import Network, image_hash, read_network
 
 from ..common.errors import UserError
 from ..data import evenly
-from ..training.run_folder import Run
+from ..training.run_folder import RunFolder
 
 BATCH = 500
-"""How many images a function of the target gets: one shape, compiled once."""
+"""Images a call: one shape, which is compiled once."""
 _FEW = 20  # how many are predicted in float64 at a time
 
 
-class Target:
+class CertifiedRun:
     """A run's certified images, evenly chosen, its network and the radii.
 
     Attributes:
@@ -34,8 +34,8 @@ class Target:
       right: which predictions are the labels.
     """
 
-    def __init__(self, folder: Run, count: int | None) -> None:
-        state = folder.restore("last").state
+    def __init__(self, folder: RunFolder, count: int | None) -> None:
+        state = folder.checkpoints().restore("last").state
         rows = _certificates(folder.path)
         self.network: Network = exact_network(folder.model, state.variables)
         _check_same(folder.path, rows, self.network)

@@ -96,3 +96,13 @@ def summary_table(summary: Summary) -> str:
     values = [f"{100 * v:.2f}" for v in (summary.accuracy, *summary.cra)]
     rows = (names, (*values, f"{summary.mean_radius:.4f}"))
     return "\n".join("".join(f"{cell:>12}" for cell in row) for row in rows)
+
+
+def megabytes(size: float) -> str:
+    """Bytes as 1,234.5 MB.
+
+    Example:
+      >>> megabytes(1234.5e6)
+      '1,234.5 MB'
+    """
+    return f"{size / 1e6:,.1f} MB"

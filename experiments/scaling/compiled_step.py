@@ -67,7 +67,7 @@ def read(config: Config, data: Dataset, mesh: Mesh, accumulate: int = 1) -> Row:
     seconds = time.perf_counter() - begin
     memory: Any = program.memory_analysis()
     found = collectives(program.as_text() or "")
-    needed = arithmetic.of_step(trainer.model, trainer.like().params)
+    needed = arithmetic.of_step(trainer.model, trainer.abstract_state().params)
     return Row(
         mesh.devices.flat[0].device_kind,
         mesh.shape[DATA],

@@ -2,9 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from ..configs import Config
+from ..data import Dataset
+
+
+def random_key(seed: int) -> jax.Array:
+    """The key of a run's random draws after the initial weights."""
+    return jax.random.key(seed + 1)
+
+
+def make_augment(
+    config: Config, data: Dataset
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """Makes `(step, images) -> x`: stored bytes to augmented pixels in [0, 1].
+
+    The crops and flips of a step depend on the seed and the step alone.
+    """
+
+    def augment(step: jax.Array, images: jax.Array) -> jax.Array:
+        x = to_pixels(images, data.levels)
+        if config.augment:
+            key = jax.random.fold_in(random_key(config.seed), step)
+            crop, flip = jax.random.split(key)
+            x = random_crop(crop, x, data.crop_padding)
+            x = random_flip(flip, x) if data.flip else x
+        return x
+
+    return augment
 
 
 def to_pixels(images: jax.Array, levels: int) -> jax.Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from lipjax import ExpApproximation, LipConvNet
@@ -118,3 +119,22 @@ def _tuples(value: Any) -> Any:
 def in_dtype(model: LipConvNet, dtype: str) -> LipConvNet:
     """The model computing in a dtype given by name."""
     return model.clone(dtype=jnp.dtype(dtype))
+
+
+def output_shapes(model: LipConvNet, variables: Any) -> dict[str, tuple[int, ...]]:
+    """Shape of the output of every block and of the head, for one image.
+
+    Args:
+      model: the network.
+      variables: its variables, or their shapes.
+    """
+    image = jnp.zeros((1, *model.image_shape), jnp.float32)
+    _, seen = jax.eval_shape(
+        lambda variables: model.apply(
+            variables, image, capture_intermediates=True, mutable="intermediates"
+        ),
+        variables,
+    )
+    outputs = seen["intermediates"]
+    names = (*model.block_names(), "classifier")
+    return {name: outputs[name]["__call__"][0].shape[1:] for name in names}

@@ -1,10 +1,12 @@
-"""A folder in which one program works at a time, and which all of its hosts see."""
+"""The lock on a run's folder: one program trains a run at a time."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import secrets
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -13,16 +15,28 @@ import jax
 from ..common.errors import UserError
 from ..parallel.processes import barrier, broadcast_from_host0, is_host0
 
-_SEEN_WITHIN = 10.0  # seconds, by which a shared folder is the same on all hosts
+_SEEN_WITHIN = 10.0  # seconds, by which a shared folder looks the same on all hosts
 
 
-def lock(path: Path) -> IO[bytes]:
-    """Opens a file that no other program locks until it is closed, or this one ends.
+@contextlib.contextmanager
+def run_lock(folder: Path, name: str) -> Iterator[None]:
+    """Keeps other programs from training the run in a folder; for all hosts to call.
+
+    Args:
+      folder: a folder that all hosts share.
+      name: the file in it that is locked. File systems without locks let everyone in.
 
     Raises:
-      UserError: if another program has locked it. File systems without locks let
-        everyone in.
+      UserError: if another program trains the run, or not all hosts see the folder.
     """
+    with contextlib.ExitStack() as held:
+        if is_host0():
+            held.enter_context(_locked(folder / name))
+        check_shared(folder)
+        yield
+
+
+def _locked(path: Path) -> IO[bytes]:
     file = path.open("r+b")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -37,10 +51,10 @@ def lock(path: Path) -> IO[bytes]:
 
 
 def check_shared(folder: Path) -> None:
-    """Checks that all hosts see what the first writes in a folder; for all to call.
+    """Checks that all hosts see what host 0 writes in a folder; for all to call.
 
     Raises:
-      UserError: on those that do not.
+      UserError: on the hosts that do not.
     """
     if jax.process_count() == 1:
         return
@@ -54,7 +68,7 @@ def check_shared(folder: Path) -> None:
             raise UserError(
                 f"{folder} is not a folder that all hosts see: process "
                 f"{jax.process_index()} does not see what process 0 writes there; "
-                "give a --run on a disk that they share"
+                "pass a --run on a disk that they share"
             )
         time.sleep(0.1)
     barrier()

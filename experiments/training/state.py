@@ -26,7 +26,7 @@ class TrainState(NamedTuple):
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What the model's `apply` takes."""
+        """The variables that the model's `apply` takes."""
         return {"params": self.params, "spectral": self.spectral}
 
 
@@ -37,36 +37,45 @@ class Metrics(NamedTuple):
     correct: jax.Array
     images: jax.Array
 
+    def add(self, loss: jax.Array, correct: jax.Array, images: int) -> Metrics:
+        """Adds a batch, by its mean loss and its number of correct images."""
+        return Metrics(
+            self.loss + (loss * images).astype(jnp.float32),
+            self.correct + correct,
+            self.images + images,
+        )
+
 
 def init_state(config: Config, variables: Any) -> TrainState:
-    """The state before the first step, with the optimiser's part of it fresh."""
+    """The state before the first step, with a fresh optimiser state."""
     params = variables["params"]
     fresh = optimizer(config, steps=1).init(params)
     return TrainState(jnp.zeros((), jnp.int32), params, variables["spectral"], fresh)
 
 
 def abstract_state(config: Config, model: LipConvNet, mesh: Mesh) -> TrainState:
-    """Shapes, dtypes and places of a run's state, whatever its data."""
+    """Shapes, dtypes and shardings of a run's state; they do not depend on the data."""
     image = jnp.zeros((1, *model.image_shape), jnp.float32)
     state = jax.eval_shape(
         lambda key: init_state(config, model.init(key, image)), jax.random.key(0)
     )
     return jax.tree.map(
-        lambda leaf, place: leaf.update(sharding=place),
+        lambda leaf, sharding: leaf.update(sharding=sharding),
         state,
         state_shardings(state, mesh),
     )
 
 
 def abstract_metrics(mesh: Mesh) -> Any:
-    """Shapes, dtypes and places of totals."""
+    """Shapes, dtypes and shardings of metrics."""
     return abstract(_ZERO, replicated(mesh))
 
 
-def abstract(tree: Any, place: NamedSharding) -> Any:
-    """Shapes and dtypes of a tree's arrays, all in one place."""
+def abstract(tree: Any, sharding: NamedSharding) -> Any:
+    """Shapes and dtypes of a tree's arrays, all with one sharding."""
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), tree
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        tree,
     )
 
 

@@ -15,7 +15,8 @@ import safetensors.numpy
 from experiments.common.errors import UserError
 from experiments.common.weight_files import read_weights, write_weights
 from experiments.convert import Request, convert
-from experiments.training.run_folder import Run
+from experiments.training.checkpoints import Checkpoints
+from experiments.training.run_folder import RunFolder
 from helpers.programs import program, refused
 from helpers.registry import drawn
 from lipjax import LipConvNet
@@ -96,12 +97,12 @@ def test_in_and_out_again(checkpoint, state, pictures, tmp_path, capsys):
     assert f"--init_from={run} --preset=lipconvnet_crc --data={data}" in printed
     assert "LipConvNet-2" in printed and "chebyshev" not in printed
     model, variables = from_torch(state, **NAMES)
-    folder = Run.open(run)
+    folder = RunFolder.open(run)
     assert folder.model == model
     assert (folder.config.depth, folder.config.width, folder.config.hidden) == (2, 2, 4)
     assert folder.config.polynomial == "taylor:5" and folder.config.data == data
-    start = folder.restore("last")
-    assert start.epoch == int(start.state.step) == int(start.totals.images) == 0
+    start = folder.checkpoints().restore("last")
+    assert start.epoch == int(start.state.step) == int(start.metrics.images) == 0
     chex.assert_trees_all_equal(start.state.variables, variables)
     convert(Request(from_run=str(run), to=str(to)))
     printed = capsys.readouterr().out
@@ -132,7 +133,7 @@ def test_bfloat16_of_pytorch_is_read_exactly(torch, tmp_path):
 
 
 def test_a_pickle_that_runs_code_is_refused(torch, tmp_path):
-    torch.save({"a": Run}, tmp_path / "model.pth")
+    torch.save({"a": RunFolder}, tmp_path / "model.pth")
     with pytest.raises(UserError, match="more than weights.*state_dict"):
         read_weights(tmp_path / "model.pth")
 
@@ -176,7 +177,10 @@ def test_our_names_do_as_well(converted, tmp_path):
     ours = {kind: getattr(MODEL, kind) for kind in NAMES}
     run = str(tmp_path / "run")
     convert(dataclasses.replace(converted, run=run, **ours))
-    assert Run.open(tmp_path / "run").model == Run.open(Path(converted.run)).model
+    assert (
+        RunFolder.open(tmp_path / "run").model
+        == RunFolder.open(Path(converted.run)).model
+    )
 
 
 def test_float64_is_rounded_and_said(converted, state, tmp_path, capsys):
@@ -193,11 +197,13 @@ def test_the_same_weights_with_other_polynomials(converted, tmp_path):
     run = tmp_path / "run"
     settings = dict(eval_polynomial="chebyshev:8:2.2", gradient="low_rank")
     convert(Request(from_run=converted.run, run=str(run), **settings))
-    before, after = Run.open(Path(converted.run)), Run.open(run)
+    before, after = RunFolder.open(Path(converted.run)), RunFolder.open(run)
     assert after.model.exp.coefficients == taylor(5)
     assert after.model.exp.eval_coefficients == chebyshev(8, 2.2)
     assert after.config == dataclasses.replace(before.config, **settings)
-    chex.assert_trees_all_equal(after.restore("last"), before.restore("last"))
+    chex.assert_trees_all_equal(
+        after.checkpoints().restore("last"), before.checkpoints().restore("last")
+    )
 
 
 MISTAKES = [
@@ -254,7 +260,7 @@ def test_a_run_that_cannot_be_saved_leaves_nothing(converted, tmp_path, monkeypa
     def full(*_):
         raise UserError("No space left")
 
-    monkeypatch.setattr(Run, "save", full)
+    monkeypatch.setattr(Checkpoints, "save", full)
     with pytest.raises(UserError, match="No space left"):
         convert(dataclasses.replace(converted, run=str(tmp_path / "run")))
     assert not list(tmp_path.iterdir())
@@ -283,13 +289,13 @@ def test_a_converted_run_is_certified_and_trained_on(pictures, tmp_path):
     assert trained.returncode == 0, trained.stderr
     model = json.loads((run / "config.json").read_text())["model"]
     assert model["mean"] == [0.25, 0.5, 0.75] and model["std"] == [0.5] * 3
-    assert Run.open(run).model.exp.coefficients == chebyshev(4, 2.0)
+    assert RunFolder.open(run).model.exp.coefficients == chebyshev(4, 2.0)
     # killed before its first step, it would go on from the source's weights
     last = run / "checkpoints" / "last"
-    shutil.rmtree(last / str(Run.open(run).checkpoints("last")[-1]))
-    first = Run.open(run).restore("last").state
+    shutil.rmtree(last / str(RunFolder.open(run).checkpoints().steps("last")[-1]))
+    first = RunFolder.open(run).checkpoints().restore("last").state
     assert int(first.step) == 0
-    before = Run.open(source).restore("last").state
+    before = RunFolder.open(source).checkpoints().restore("last").state
     chex.assert_trees_all_equal(first.variables, before.variables)
     with np.load(run / "model.npz") as record:
         assert record["mean"].tolist() == [0.25, 0.5, 0.75]

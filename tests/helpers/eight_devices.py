@@ -18,6 +18,7 @@ from experiments.configs import Config
 from experiments.data import Dataset, Split
 from experiments.parallel.mesh import DATA, MODEL
 from experiments.training.model import build
+from experiments.training.state import zero_metrics
 from experiments.training.trainer import Trainer
 
 STEPS = 20
@@ -47,10 +48,10 @@ def trained(config, data, shape, accumulate):
     devices = np.array(jax.devices()[: shape[0] * shape[1]]).reshape(shape)
     mesh = Mesh(devices, (DATA, MODEL), axis_types=(AxisType.Auto,) * 2)
     trainer = Trainer(config, data, model, mesh=mesh, accumulate=accumulate)
-    state, totals, losses = trainer.init(), trainer.zero_metrics(), []
+    state, metrics, losses = trainer.init(), zero_metrics(trainer.mesh), []
     for _ in range(STEPS):
-        state, totals = trainer.steps(state, totals, 1)
-        losses.append(float(totals.loss))
+        state, metrics = trainer.steps(state, metrics, 1)
+        losses.append(float(metrics.loss))
     return state, losses
 
 

@@ -10,7 +10,7 @@ import time
 import jax
 import numpy as np
 
-from experiments.training.run_folder import Run
+from experiments.training.run_folder import RunFolder
 from helpers.programs import ENVIRONMENT, ROOT
 
 TINY = ("--batch_size=8", "--width=2", "--depth=2", "--validation=4")
@@ -76,5 +76,5 @@ def together(count, *flags, each=lambda index: (), name="train", **settings):
 
 def arrays(run, name="last"):
     """The numbers of a run's latest checkpoint."""
-    found = Run.open(run).restore(name)
-    return [np.asarray(leaf) for leaf in jax.tree.leaves((found.state, found.totals))]
+    found = RunFolder.open(run).checkpoints().restore(name)
+    return [np.asarray(leaf) for leaf in jax.tree.leaves((found.state, found.metrics))]

@@ -67,7 +67,7 @@ def test_a_training_step_of_eight_devices(head, dtype, mesh):
     summed = re.findall(
         r"stablehlo\.all_reduce.*?\}\) : \(tensor<(?:[\dx]+x)?(\w+)>\)", text, re.DOTALL
     )
-    params = jax.tree.leaves(trainer(head, mesh, dtype=dtype).like().params)
+    params = jax.tree.leaves(trainer(head, mesh, dtype=dtype).abstract_state().params)
     assert Counter(summed) == {"f32": len(params) + 1, "i32": 1}
 
 
@@ -82,7 +82,7 @@ def test_a_cpu_has_ways_of_its_own():
 def test_an_evaluation_of_a_shared_batch(head):
     found = trainer(head)
     evaluator = Evaluator(found.model, 255, mesh=found.mesh)
-    variables = found.like().variables
+    variables = found.abstract_state().variables
     constants = jax.eval_shape(evaluator.estimate_constants, variables)
     constants = constants._replace(lipschitz=jnp.float32(1))
     place = batch_sharding(found.mesh)

@@ -131,7 +131,7 @@ def test_a_signal_may_come_before_it_is_waited_for():
     """A process that is not there yet gets it when it defers it, and only then."""
     script = """
 import signal, sys
-from experiments.interrupts import deferred
+from experiments.common.signals import deferred
 print("here", flush=True)
 sys.stdin.read()
 with deferred(signal.SIGTERM) as terminated:

@@ -14,7 +14,7 @@ import pytest
 
 from experiments.common.errors import UserError
 from experiments.parallel import cluster
-from experiments.training.run_folder import Run
+from experiments.training.run_folder import RunFolder
 from helpers.processes import TINY, Program, together
 from helpers.programs import ROOT
 
@@ -133,7 +133,7 @@ def test_sigterm_before_the_first_step(pictures, tmp_path):
         ends = [program.end() for program in programs]
     assert [code for code, _, _ in ends] == [0, 0], ends
     assert f"--resume={run}" in ends[0][1] and [e[2] for e in ends] == ["", ""]
-    assert Run.open(run).checkpoints("last") == [0]
+    assert RunFolder.open(run).checkpoints().steps("last") == [0]
 
 
 def children(program):

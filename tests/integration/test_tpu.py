@@ -91,7 +91,7 @@ def described(depth, head, model_parallel=1):
         math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
         for leaf in jax.tree.leaves(arguments)
     ]
-    return trainer.like().params, sum(shares)
+    return trainer.abstract_state().params, sum(shares)
 
 
 def gradient(params):

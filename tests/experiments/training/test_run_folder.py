@@ -11,9 +11,13 @@ from experiments import certify
 from experiments.common.errors import UserError
 from experiments.configs import PRESETS
 from experiments.data import Split
+from experiments.training.checkpoints import Checkpoint
 from experiments.training.loop import Loop, Stopped
+from experiments.training.metrics_log import MetricsLog
 from experiments.training.model import build
-from experiments.training.run_folder import Checkpoint, Run
+from experiments.training.run_folder import SETTINGS, RunFolder
+from experiments.training.run_lock import run_lock
+from experiments.training.state import zero_metrics
 from experiments.training.trainer import Trainer
 
 TINY = dataclasses.replace(PRESETS["digits"](), width=2, batch_size=600, epochs=2)
@@ -25,36 +29,37 @@ def model(digits):
 
 
 def test_the_same_command_opens_what_it_made(tmp_path, model):
-    made = Run.create(tmp_path / "run", TINY, model)
-    made.add({"epoch": 1})
-    again = Run.create(tmp_path / "run", TINY, model)
-    assert again.rows == [{"epoch": 1}] and again.config == TINY
+    made = RunFolder.create(tmp_path / "run", TINY, model)
+    MetricsLog(made.path).append({"epoch": 1})
+    again = RunFolder.create(tmp_path / "run", TINY, model)
+    assert again == made
+    assert MetricsLog(again.path).rows == [{"epoch": 1}]
 
 
 def test_another_command_leaves_it_alone(tmp_path, model):
-    Run.create(tmp_path / "run", TINY, model)
+    RunFolder.create(tmp_path / "run", TINY, model)
     other = dataclasses.replace(TINY, seed=1)
     with pytest.raises(UserError, match="with other settings: --seed=0: choose anoth"):
-        Run.create(tmp_path / "run", other, model)
+        RunFolder.create(tmp_path / "run", other, model)
     with pytest.raises(UserError, match="with other settings: choose another --run"):
-        Run.create(tmp_path / "run", TINY, model.clone(mean=(0.1,)))
+        RunFolder.create(tmp_path / "run", TINY, model.clone(mean=(0.1,)))
 
 
 def test_the_same_data_may_lie_elsewhere(tmp_path, model):
     there = dataclasses.replace(TINY, data="records:there", data_dir="a")
-    Run.create(tmp_path / "run", there, model)
+    RunFolder.create(tmp_path / "run", there, model)
     here = dataclasses.replace(TINY, data="records:here")
-    assert Run.create(tmp_path / "run", here, model).config == there
+    assert RunFolder.create(tmp_path / "run", here, model).config == there
     with pytest.raises(UserError, match="with other settings: --data=records"):
-        Run.create(tmp_path / "run", TINY, model)
+        RunFolder.create(tmp_path / "run", TINY, model)
 
 
 def test_what_a_killed_program_left_is_no_run(tmp_path, model):
     run = tmp_path / "run"
     run.mkdir()
     (run / ".config.json.part").touch()
-    Run.create(run, TINY, model)
-    assert Run.open(run).config == TINY
+    RunFolder.create(run, TINY, model)
+    assert RunFolder.open(run).config == TINY
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])
@@ -66,33 +71,32 @@ def test_other_things_are_left_alone(tmp_path, model, what):
     else:
         path.touch()
     with pytest.raises(UserError, match="exists and is not a run: choose another"):
-        Run.create(path, TINY, model)
+        RunFolder.create(path, TINY, model)
 
 
 def test_two_programs_do_not_train_one_run(tmp_path, model):
-    one = Run.create(tmp_path / "run", TINY, model)
-    other = Run.open(tmp_path / "run")
-    with one:
-        one.hold()
-        with pytest.raises(UserError, match="another program trains .*: wait for its"):
-            other.hold()
-    with other:
-        other.hold()
+    run = RunFolder.create(tmp_path / "run", TINY, model).path
+    another = pytest.raises(UserError, match="another program trains .*: wait for its")
+    with run_lock(run, SETTINGS), another, run_lock(run, SETTINGS):
+        pass
+    with run_lock(run, SETTINGS):
+        pass
 
 
 def test_a_signal_with_the_last_steps_is_heeded(tmp_path, digits):
     trainer = Trainer(TINY, digits)
-    run = Run.create(tmp_path / "run", TINY, trainer.model)
-    signalled = lambda: signal.SIGTERM if len(run.rows) == TINY.epochs else 0  # noqa: E731
-    start = Checkpoint(trainer.init(), trainer.zero_metrics(), trainer.input(), 0)
+    run = RunFolder.create(tmp_path / "run", TINY, trainer.model)
+    log, checkpoints = MetricsLog(run.path), run.checkpoints()
+    signalled = lambda: signal.SIGTERM if len(log.rows) == TINY.epochs else 0  # noqa: E731
+    start = Checkpoint(trainer.init(), zero_metrics(trainer.mesh), trainer.input(), 0)
     with pytest.raises(Stopped):
-        Loop(run, trainer, signalled, 1000).train(start)
-    assert run.restore("last").epoch == TINY.epochs
+        Loop(trainer, checkpoints, log, signalled, 1000).train(start)
+    assert checkpoints.restore("last").epoch == TINY.epochs
 
 
 def test_beside_a_tpu_the_cpu_certifies(tmp_path, digits, model, monkeypatch):
     """As a TPU has no IEEE float64; of which there is none here."""
-    run = Run.create(tmp_path / "run", TINY, model)
+    run = RunFolder.create(tmp_path / "run", TINY, model)
     trainer = Trainer(TINY, digits, model)
     devices = []
 
@@ -117,7 +121,7 @@ def test_beside_a_tpu_the_cpu_certifies(tmp_path, digits, model, monkeypatch):
 
 def test_certificates_are_written_as_they_are_proven(tmp_path, digits, model):
     """Of images that are not a multiple of a batch, each with its own number."""
-    run = Run.create(tmp_path / "run", TINY, model)
+    run = RunFolder.create(tmp_path / "run", TINY, model)
     few = Split(digits.test.images[:101], digits.test.labels[:101])
     state = Trainer(TINY, digits, model).init()
     certify.certify(run, state, dataclasses.replace(digits, test=few))

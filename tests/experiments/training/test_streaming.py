@@ -15,7 +15,8 @@ from experiments.data import load
 from experiments.data.stream import epoch_order
 from experiments.pack import pack
 from experiments.parallel.shardings import local_rows
-from experiments.training.streaming import StreamTrainer, make_trainer
+from experiments.training.state import zero_metrics
+from experiments.training.steps import InMemorySteps, StreamedSteps
 from experiments.training.trainer import Trainer
 from helpers.processes import TINY, Program, together
 from helpers.programs import refused
@@ -37,17 +38,17 @@ def data(packed):
 
 @pytest.fixture(scope="module")
 def trainer(data):
-    made = make_trainer(CONFIG, data)
-    assert isinstance(made, StreamTrainer)
+    made = Trainer(CONFIG, data)
+    assert isinstance(made.steps, StreamedSteps)
     yield made
-    made.close()
+    made.steps.close()
 
 
 def trained(trainer, *counts):
-    state, totals = trainer.init(), trainer.zero_metrics()
+    state, metrics = trainer.init(), zero_metrics(trainer.mesh)
     for count in counts:
-        state, totals = trainer.steps(state, totals, count)
-    return state, totals
+        state, metrics = trainer.steps(state, metrics, count)
+    return state, metrics
 
 
 def test_calls_of_any_length_and_seeking_give_the_same_bits(trainer):
@@ -56,22 +57,21 @@ def test_calls_of_any_length_and_seeking_give_the_same_bits(trainer):
     chex.assert_trees_all_equal(trained(trainer, 1, 3, 1), once)
     middle = jax.tree.map(np.asarray, trained(trainer, 3))
     trained(trainer, 1)
-    state, totals = trainer.place(middle[0]), trainer.zero_metrics()
-    again, later = trainer.steps(state, totals, 2)
+    state, metrics = trainer.place(middle[0]), zero_metrics(trainer.mesh)
+    again, later = trainer.steps(state, metrics, 2)
     chex.assert_trees_all_equal(again, once[0])
     assert int(later.images) == 16 and int(once[1].images) == 40
 
 
-def test_its_steps_are_the_trainers(data):
+def test_streamed_steps_are_those_in_memory(data):
     """One batch of all images: the order does not count, and nothing else differs."""
     whole = dataclasses.replace(CONFIG, batch_size=20, augment=False)
     split = dataclasses.replace(data.train, images=np.asarray(data.train.images))
     in_memory = dataclasses.replace(data, train=split)
-    streamed = make_trainer(whole, data)
-    loaded = make_trainer(whole, in_memory)
-    assert type(loaded) is Trainer
+    streamed, loaded = Trainer(whole, data), Trainer(whole, in_memory)
+    assert isinstance(loaded.steps, InMemorySteps)
     ours, theirs = trained(streamed, 3)[1], trained(loaded, 3)[1]
-    streamed.close()
+    streamed.steps.close()
     # sums of 20 float32 losses in another order, through 3 steps
     assert float(ours.loss) == pytest.approx(float(theirs.loss), rel=1e-5)
 

@@ -13,10 +13,12 @@ from experiments.configs import PRESETS
 from experiments.reporting.pictures import draw_radii
 from experiments.reporting.tables import duration
 from experiments.training.augmentation import random_crop, random_flip, to_pixels
+from experiments.training.checkpoints import Checkpoint
 from experiments.training.evaluation import Evaluator, summarize
 from experiments.training.model import build, exp_approximation, from_json, to_json
 from experiments.training.optimizer import decayed, optimizer
-from experiments.training.run_folder import Checkpoint, Run
+from experiments.training.run_folder import RunFolder
+from experiments.training.state import zero_metrics
 from experiments.training.trainer import Trainer
 from lipjax.ops import chebyshev, taylor
 
@@ -29,10 +31,10 @@ def trainer(digits):
 
 
 def _epochs(trainer, state, count, call):
-    totals = trainer.zero_metrics()
+    metrics = zero_metrics(trainer.mesh)
     for _ in range(count * trainer.steps_per_epoch // call):
-        state, totals = trainer.steps(state, totals, call)
-    return state, totals
+        state, metrics = trainer.steps(state, metrics, call)
+    return state, metrics
 
 
 @pytest.fixture(scope="module")
@@ -42,22 +44,22 @@ def straight(trainer):
 
 
 def test_calls_of_any_length_give_the_same_bits(trainer, straight):
-    state, totals = _epochs(trainer, trainer.init(), 2, 1)
+    state, metrics = _epochs(trainer, trainer.init(), 2, 1)
     chex.assert_trees_all_equal(state, straight[0])
-    assert int(totals.images) == int(straight[1].images) == 2 * 4 * 300
+    assert int(metrics.images) == int(straight[1].images) == 2 * 4 * 300
 
 
 def test_a_run_is_traced_once(digits, trainer):
     """Whatever the step, the length of a call, or where the state comes from."""
     counted = Trainer(TINY, digits)
-    traced_once = chex.assert_max_traces(counted._run, n=1)
-    counted._jitted = jax.jit(traced_once, donate_argnums=(0, 1))
-    state, totals = counted.init(), counted.zero_metrics()
+    traced_once = chex.assert_max_traces(counted.steps.run, n=1)
+    counted.steps.jitted = jax.jit(traced_once, donate_argnums=(0, 1))
+    state, metrics = counted.init(), zero_metrics(counted.mesh)
     counted.compiled()
     for count in (1, 2, 5):
-        state, totals = counted.steps(state, totals, count)
+        state, metrics = counted.steps(state, metrics, count)
     stored = counted.place(jax.tree.map(np.asarray, state))
-    state, _ = counted.steps(stored, counted.zero_metrics(), 1)
+    state, _ = counted.steps(stored, zero_metrics(counted.mesh), 1)
     assert int(state.step) == 9
 
 
@@ -73,18 +75,18 @@ def test_an_evaluation_is_traced_once(digits, trainer):
 
 
 def test_a_resumed_run_continues_bit_for_bit(trainer, straight, tmp_path):
-    run = Run.create(tmp_path / "run", TINY, trainer.model)
+    run = RunFolder.create(tmp_path / "run", TINY, trainer.model)
     first, _ = _epochs(trainer, trainer.init(), 1, trainer.steps_per_epoch)
-    run.save("last", Checkpoint(first, trainer.zero_metrics(), {}, 1))
-    run.close()
-    found = Run.open(tmp_path / "run").restore("last")
+    with run.checkpoints() as checkpoints:
+        checkpoints.save("last", Checkpoint(first, zero_metrics(trainer.mesh), {}, 1))
+    found = RunFolder.open(tmp_path / "run").checkpoints().restore("last")
     assert found.epoch == 1
     second, _ = _epochs(trainer, found.state, 1, trainer.steps_per_epoch)
     chex.assert_trees_all_equal(second, straight[0])
 
 
 def first(trainer):
-    return Checkpoint(trainer.init(), trainer.zero_metrics(), {}, 0)
+    return Checkpoint(trainer.init(), zero_metrics(trainer.mesh), {}, 0)
 
 
 def after(trainer, steps):
@@ -94,7 +96,7 @@ def after(trainer, steps):
 def test_a_failed_save_keeps_the_old_checkpoint(trainer, tmp_path, monkeypatch):
     import orbax.checkpoint as ocp
 
-    run = Run.create(tmp_path / "run", TINY, trainer.model)
+    run = RunFolder.create(tmp_path / "run", TINY, trainer.model).checkpoints()
     run.save("last", first(trainer))
     run.close()
     later = after(trainer, 1)
@@ -109,32 +111,31 @@ def test_a_failed_save_keeps_the_old_checkpoint(trainer, tmp_path, monkeypatch):
     assert int(run.restore("last").state.step) == 0
     run.save("last", later)
     run.close()
-    assert run.checkpoints("last") == [0, 1]
+    assert run.steps("last") == [0, 1]
 
 
 def test_the_last_few_checkpoints_are_kept(trainer, tmp_path):
     """And what is saved is the state at the call, though steps use its arrays up."""
-    run = Run.create(tmp_path / "run", TINY, trainer.model)
-    run.keep = 2
+    run = RunFolder.create(tmp_path / "run", TINY, trainer.model).checkpoints(keep=2)
     now, due = first(trainer), []
     for _ in range(4):
-        due.append(jax.tree.map(np.array, (now.state, now.totals)))
+        due.append(jax.tree.map(np.array, (now.state, now.metrics)))
         run.save("last", now)
-        state, totals = trainer.steps(now.state, now.totals, 1)
-        now = now._replace(state=state, totals=totals)
+        state, metrics = trainer.steps(now.state, now.metrics, 1)
+        now = now._replace(state=state, metrics=metrics)
     run.close()
-    assert run.checkpoints("last") == [2, 3]
+    assert run.steps("last") == [2, 3]
     found = run.restore("last")
-    chex.assert_trees_all_equal((found.state, found.totals), due[3])
+    chex.assert_trees_all_equal((found.state, found.metrics), due[3])
 
 
 def test_a_foreign_checkpoint_is_refused(trainer, digits, tmp_path):
-    run = Run.create(tmp_path / "run", TINY, trainer.model)
-    run.save("last", first(trainer))
-    run.close()
+    run = RunFolder.create(tmp_path / "run", TINY, trainer.model)
+    with run.checkpoints() as checkpoints:
+        checkpoints.save("last", first(trainer))
     other = build(dataclasses.replace(TINY, width=4), digits)
     with pytest.raises(UserError, match="of another network: its parameters"):
-        Run(run.path, TINY, other).restore("last")
+        RunFolder(run.path, TINY, other).checkpoints().restore("last")
 
 
 def test_a_run_keeps_its_network(digits):
@@ -147,16 +148,16 @@ def test_a_run_keeps_its_network(digits):
 
 def test_a_checkpoint_is_restored_whatever_its_batches(trainer, tmp_path):
     config = dataclasses.replace(TINY, batch_size=10**6)
-    run = Run.create(tmp_path / "run", config, trainer.model)
-    run.save("last", first(trainer))
-    run.close()
-    found = Run.open(run.path).restore("last")
+    run = RunFolder.create(tmp_path / "run", config, trainer.model)
+    with run.checkpoints() as checkpoints:
+        checkpoints.save("last", first(trainer))
+    found = RunFolder.open(run.path).checkpoints().restore("last")
     chex.assert_trees_all_equal(found.state, trainer.init())
 
 
 def test_training_lowers_the_loss(trainer, straight):
-    state, totals = trainer.init(), trainer.zero_metrics()
-    _, first = trainer.steps(state, totals, 1)
+    state, metrics = trainer.init(), zero_metrics(trainer.mesh)
+    _, first = trainer.steps(state, metrics, 1)
     last = straight[1]
     assert float(last.loss) / int(last.images) < float(first.loss) / 300
 
@@ -168,8 +169,10 @@ def test_scales_are_refreshed_in_the_middle_of_an_epoch(trainer):
         spectral=jax.tree.map(lambda v: jnp.ones_like(v) / v.size**0.5, state.spectral)
     )
     middle = trainer.steps_per_epoch // 2
-    before, _ = trainer.steps(jax.tree.map(jnp.copy, state), trainer.zero_metrics(), 1)
-    after, _ = trainer.steps(state, trainer.zero_metrics(), middle + 1)
+    before, _ = trainer.steps(
+        jax.tree.map(jnp.copy, state), zero_metrics(trainer.mesh), 1
+    )
+    after, _ = trainer.steps(state, zero_metrics(trainer.mesh), middle + 1)
     # one step leaves about a percent here; 50 converge
     assert _error(before) > 1e-3 > _error(after), (_error(before), _error(after))
 

@@ -1,0 +1,108 @@
+"""How a run starts: new, from another run's network, or where it was interrupted."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+from pathlib import Path
+
+from absl import flags
+
+from lipjax import LipConvNet
+
+from ..common.errors import UserError
+from ..configs import NETWORK, PRESETS, Config, with_flags
+from ..parallel.processes import broadcast_from_host0
+from .checkpoints import Checkpoint, Checkpoints
+from .model import exp_approximation
+from .run_folder import RunFolder
+from .state import zero_metrics
+from .trainer import Trainer
+
+FLAGS = flags.FLAGS
+
+
+def settings() -> tuple[Config, LipConvNet | None]:
+    """The settings of the run that the flags describe.
+
+    Returns:
+      The preset with the flags on top, or the settings of the run to resume; and the
+      network of the run to resume or to start from, None for a new network.
+    """
+    preset = PRESETS[FLAGS.preset]()
+    if FLAGS.resume:
+        return _resumed()
+    if FLAGS.init_from:
+        return _fine_tuned(RunFolder.open(Path(FLAGS.init_from)), preset)
+    return with_flags(preset, FLAGS), None
+
+
+def _resumed() -> tuple[Config, LipConvNet]:
+    changed = {f.name for f in dataclasses.fields(Config) if FLAGS[f.name].present}
+    moved = changed & {"data", "data_dir"}
+    if changed - moved or FLAGS.run or FLAGS.init_from:
+        left = sorted(changed - moved) or ["run or --init_from"]
+        given = ", ".join(f"--{name}" for name in left)
+        raise UserError(f"--resume keeps the run's own settings: leave out {given}")
+    folder = RunFolder.open(Path(FLAGS.resume))
+    where = {name: FLAGS[name].value for name in moved}
+    return dataclasses.replace(folder.config, **where), folder.model
+
+
+def _fine_tuned(source: RunFolder, preset: Config) -> tuple[Config, LipConvNet]:
+    """The settings and the network that start from a run's weights.
+
+    Weights belong to a network with its mean and std, so both are the run's; the
+    approximation of the exponential may change.
+    """
+    network = {name: getattr(source.config, name) for name in NETWORK}
+    changed = [n for n in NETWORK if FLAGS[n].present and FLAGS[n].value != network[n]]
+    if changed:
+        name = changed[0]
+        raise UserError(
+            f"--init_from keeps the run's network, whose --{name} is {network[name]}: "
+            f"leave out --{name}"
+        )
+    config = with_flags(dataclasses.replace(preset, **network), FLAGS)
+    return config, source.model.clone(exp=exp_approximation(config))
+
+
+def run_folder(trainer: Trainer) -> RunFolder:
+    """Opens the folder to resume, or makes a new one."""
+    if FLAGS.resume:
+        return RunFolder.open(Path(FLAGS.resume))
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    name = trainer.config.data.split(":")[0]
+    path = Path(FLAGS.run or broadcast_from_host0(f"runs/{name}-{stamp}"))
+    return RunFolder.create(path, trainer.config, trainer.model.clone(dtype=None))
+
+
+def checkpoint(trainer: Trainer, checkpoints: Checkpoints) -> Checkpoint:
+    """Where the run starts: its last checkpoint, another run's weights, or step 0.
+
+    Raises:
+      UserError: if the checkpoint is of other images, of another batch size or seed.
+    """
+    if checkpoints.latest("last") is not None:
+        start = checkpoints.restore("last", trainer.mesh)
+        _check_input(trainer, start.input)
+        return start
+    metrics = zero_metrics(trainer.mesh)
+    start = Checkpoint(trainer.init(), metrics, trainer.input(), 0)
+    if FLAGS.init_from:
+        source = RunFolder.open(Path(FLAGS.init_from)).checkpoints()
+        found = source.restore("last", trainer.mesh).state
+        state = start.state._replace(params=found.params, spectral=found.spectral)
+        start = start._replace(state=state)
+        checkpoints.save("last", start)  # the settings do not say where it came from
+        checkpoints.close()
+    return start
+
+
+def _check_input(trainer: Trainer, saved: dict[str, int]) -> None:
+    for name, value in trainer.input().items():
+        if saved.get(name) != value:
+            raise UserError(
+                f"the checkpoint is of training with {name} {saved.get(name)}, but "
+                f"the data now give {name} {value}: fix --data or --data_dir"
+            )

@@ -1,0 +1,55 @@
+"""The training step: a pure function of the state, the metrics and a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import optax
+from jax import lax
+
+from lipjax import refresh_spectral
+
+from .gradients import Gradient
+from .state import Metrics, TrainState
+
+REFRESH_STEPS = 50
+"""Steps of the power iteration in the middle of each epoch."""
+
+TrainStep = Callable[
+    [TrainState, Metrics, jax.Array, jax.Array], tuple[TrainState, Metrics]
+]
+
+
+def make_train_step(
+    gradient: Callable[..., Gradient],
+    tx: optax.GradientTransformation,
+    augment: Callable[[jax.Array, jax.Array], jax.Array],
+    *,
+    steps_per_epoch: int,
+) -> TrainStep:
+    """Makes the step `(state, metrics, images, labels) -> (state, metrics)`.
+
+    Args:
+      gradient: see `make_gradient`.
+      tx: the optimiser.
+      augment: `(step, images) -> x`: stored bytes to augmented pixels in [0, 1].
+      steps_per_epoch: in the middle of each epoch the scales are brought up to date.
+    """
+
+    def train_step(
+        state: TrainState, metrics: Metrics, images: jax.Array, labels: jax.Array
+    ) -> tuple[TrainState, Metrics]:
+        x = augment(state.step, images)
+        spectral = lax.cond(
+            state.step % steps_per_epoch == steps_per_epoch // 2,
+            lambda: refresh_spectral(state.variables, REFRESH_STEPS),
+            lambda: state.spectral,
+        )
+        found = gradient(state.params, spectral, x, labels)
+        updates, opt_state = tx.update(found.grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        state = TrainState(state.step + 1, params, found.spectral, opt_state)
+        return state, metrics.add(found.loss, found.correct, len(labels))
+
+    return train_step

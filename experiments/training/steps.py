@@ -1,0 +1,181 @@
+"""Many training steps in a row: over images in memory, or read from the disk."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh, NamedSharding
+
+from ..configs import Config
+from ..data import Dataset, Split
+from ..parallel.shardings import (
+    batch_sharding,
+    local_rows,
+    put,
+    put_rows,
+    replicated,
+)
+from .augmentation import random_key
+from .state import Metrics, TrainState, abstract
+from .step import TrainStep
+
+Carry = tuple[TrainState, Metrics]
+
+
+class Steps(Protocol):
+    """Takes training steps, and knows where their images come from.
+
+    Attributes:
+      jitted: the program.
+    """
+
+    jitted: Any
+
+    def __call__(self, state: TrainState, metrics: Metrics, count: int) -> Carry:
+        """Takes `count` steps; the arguments are donated."""
+        ...
+
+    def abstract_images(self) -> tuple[Any, ...]:
+        """Stand-ins for what the program takes after state and metrics."""
+        ...
+
+    def close(self) -> None:
+        """Stops reading in the background."""
+        ...
+
+
+def make_steps(
+    train_step: TrainStep, config: Config, data: Dataset, mesh: Mesh, shardings: Any
+) -> Steps:
+    """Makes steps over the training images, from memory or from the disk.
+
+    Args:
+      train_step: see `make_train_step`.
+      config: the settings; batch size and seed are used.
+      data: the data set.
+      mesh: the devices.
+      shardings: where the state lies, a sharding for each leaf.
+    """
+    in_memory = isinstance(data.train.images, np.ndarray)
+    kind = InMemorySteps if in_memory else StreamedSteps
+    return kind(train_step, config, data.train, mesh, (shardings, replicated(mesh)))
+
+
+class InMemorySteps:
+    """Any number of steps in one call that stays on the devices.
+
+    The images are copied to every device once, at the first step. Each epoch has its
+    own permutation of them, drawn from the seed and the epoch's number.
+    """
+
+    def __init__(
+        self,
+        train_step: TrainStep,
+        config: Config,
+        train: Split,
+        mesh: Mesh,
+        out_shardings: Any,
+    ) -> None:
+        self._train_step, self._train, self._mesh = train_step, train, mesh
+        self._batch_size, self._seed = config.batch_size, config.seed
+        self.jitted = jax.jit(
+            self.run, donate_argnums=(0, 1), out_shardings=out_shardings
+        )
+
+    def __call__(self, state: TrainState, metrics: Metrics, count: int) -> Carry:
+        return self.jitted(state, metrics, *self._on_devices, np.int32(count))
+
+    def abstract_images(self) -> tuple[Any, ...]:
+        arrays = (self._train.images, self._train.labels)
+        return *abstract(arrays, replicated(self._mesh)), np.int32(1)
+
+    def close(self) -> None:
+        pass
+
+    @functools.cached_property
+    def _on_devices(self) -> tuple[jax.Array, jax.Array]:
+        arrays = (self._train.images, self._train.labels)
+        return put(arrays, replicated(self._mesh))
+
+    def run(self, state: TrainState, metrics: Metrics, images, labels, count) -> Carry:
+        """`count` steps over all images [N, ...], to be compiled."""
+        steps_per_epoch = len(labels) // self._batch_size
+
+        def permutation(step):
+            key = jax.random.fold_in(random_key(self._seed), step // steps_per_epoch)
+            return jax.random.permutation(key, len(labels))
+
+        def body(_, carry):
+            state, metrics, order = carry
+            position = state.step % steps_per_epoch
+            order = lax.cond(position == 0, permutation, lambda _: order, state.step)
+            start = position * self._batch_size
+            chosen = lax.dynamic_slice(order, (start,), (self._batch_size,))
+            chosen = lax.with_sharding_constraint(chosen, batch_sharding(self._mesh))
+            batch = images[chosen], labels[chosen]
+            return *self._train_step(state, metrics, *batch), order
+
+        carry = (state, metrics, permutation(state.step))
+        return lax.fori_loop(0, count, body, carry)[:2]
+
+
+class StreamedSteps:
+    """Steps whose batches are read from the disk ahead of time.
+
+    The order of the images differs from `InMemorySteps`'; like it, it depends on the
+    seed and the step alone. Each process reads its share of a batch.
+    """
+
+    def __init__(
+        self,
+        train_step: TrainStep,
+        config: Config,
+        train: Split,
+        mesh: Mesh,
+        out_shardings: Any,
+    ) -> None:
+        self._train = train
+        self._batch_size, self._seed = config.batch_size, config.seed
+        self._sharding: NamedSharding = batch_sharding(mesh)
+        self._stream: Any = None
+        self.jitted = jax.jit(
+            train_step, donate_argnums=(0, 1), out_shardings=out_shardings
+        )
+
+    def __call__(self, state: TrainState, metrics: Metrics, count: int) -> Carry:
+        stream = self._stream_at(int(state.step))
+        for _ in range(count):
+            x, y = (put_rows(a, self._sharding, self._batch_size) for a in next(stream))
+            state, metrics = self.jitted(state, metrics, x, y)
+        return state, metrics
+
+    def abstract_images(self) -> tuple[Any, ...]:
+        size = self._batch_size
+        shapes = ((size, *self._train.images.shape[1:]), np.uint8), ((size,), np.int32)
+        return tuple(
+            jax.ShapeDtypeStruct(shape, dtype, sharding=self._sharding)
+            for shape, dtype in shapes
+        )
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    def _stream_at(self, step: int) -> Any:
+        from ..data.stream import Stream  # Grain is loaded only where it is used
+
+        if self._stream is None:
+            self._stream = Stream(
+                self._train,
+                batch_size=self._batch_size,
+                seed=self._seed,
+                rows=local_rows(self._sharding, self._batch_size),
+                start=step,
+            )
+        elif self._stream.step != step:
+            self._stream.seek(step)
+        return self._stream

@@ -27,11 +27,10 @@ from .common.flags import run
 from .common.signals import deferred
 from .configs import PRESETS, config, define_flags
 from .data import Dataset, load
-from .parallel import cluster
+from .parallel import processes
 from .parallel.mesh import make_mesh
-from .parallel.processes import is_host0, shutdown
-from .parallel.shardings import whole
-from .parallel.supervisor import supervised
+from .parallel.processes import is_host0, run_joined, shutdown
+from .parallel.shardings import to_host
 from .reporting import pictures
 from .training import description, start
 from .training.loop import Loop, Stopped, watched_split
@@ -46,8 +45,8 @@ FLAGS = flags.FLAGS
 
 def main() -> None:
     with deferred(signal.SIGTERM) as terminated:
-        finish = train(terminated)
-    if finish and is_host0():
+        finish = run_joined(lambda: train(terminated))
+    if finish:
         finish()
 
 
@@ -55,10 +54,10 @@ def train(terminated: Callable[[], int]) -> Callable[[], None] | None:
     """Trains the run that the flags describe.
 
     Args:
-      terminated: gives the number of a signal that has come, else 0.
+      terminated: returns the number of a signal if it has come, else 0.
 
     Returns:
-      What is left for host 0 to do; None if the run was stopped or only described.
+      What is left for host 0 to do when the processes have parted; None if nothing is.
     """
     settings, model = start.settings()
     mesh = make_mesh(FLAGS.model_parallel)
@@ -92,9 +91,10 @@ def train(terminated: Callable[[], int]) -> Callable[[], None] | None:
         if stop.number == signal.SIGINT:
             raise KeyboardInterrupt from None
         return None
-    state = whole(last.state, mesh)
+    state = to_host(last.state, mesh)
     shutdown()
-    return functools.partial(_certify, folder, log, state, data)
+    finish = functools.partial(_certify, folder, log, state, data)
+    return finish if is_host0() else None
 
 
 def _certify(
@@ -127,7 +127,7 @@ if __name__ == "__main__":
         "model_parallel", 1, "devices that share the channels of wide layers", 1
     )
     define_flags()
-    cluster.define_flags()
-    for module in (config, cluster):
+    processes.define_flags()
+    for module in (config, processes):
         flags.adopt_module_key_flags(module)
-    run(lambda: supervised(main), __doc__ or "")
+    run(main, __doc__ or "")

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, heeded between steps."""
+"""SIGTERM and Ctrl-C, handled between steps."""
 
 from __future__ import annotations
 
@@ -7,46 +7,28 @@ import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-HEEDED = (signal.SIGINT, signal.SIGTERM)
-"""Ctrl-C, and what schedulers send before they take a machine away."""
-
 
 @contextlib.contextmanager
-def deferred(*numbers: int) -> Iterator[Callable[[], int]]:
-    """Turns the first of these signals into a request; a second Ctrl-C acts at once.
+def deferred(number: int) -> Iterator[Callable[[], int]]:
+    """Turns a signal into a request; a second Ctrl-C acts at once.
 
     An exception that a signal raises lands wherever Python happens to be: in the
     callback of a library it may be lost, in the middle of a save it leaves threads
-    behind. SIGTERM may come to a process and again through the one that watches it,
-    which may have held it back until now.
+    behind.
 
     Yields:
-      A function that gives the number of the signal that came, 0 if none did.
+      A function that returns the number of the signal if it has come, else 0.
     """
-    asked = 0
+    received = 0
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = asked or number
+    def receive(number: int, frame: FrameType | None) -> None:
+        nonlocal received
+        received = number
         if number == signal.SIGINT:
-            signal.signal(number, before[number])
+            signal.signal(number, before)
 
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number in numbers:
-        signal.signal(number, ask)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+    before = signal.signal(number, receive)
     try:
-        yield lambda: asked
+        yield lambda: received
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def held_back(number: int) -> Iterator[None]:
-    """A process that is started herein gets the signal when it defers it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(number, before)

@@ -1,43 +1,255 @@
-"""What the hosts of one run have in common."""
+"""The processes of a run: JAX joins them, and all end together if one fails.
+
+JAX detects the cluster, waits for all processes at the start, and aborts them if one is
+lost. Added here: settings are compared, an error ends its process at once instead of
+waiting for the others, and the last line on every screen says what to do. What JAX does
+alone, and what this adds, is measured in docs/scaling.md.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
+import re
+import signal
+import socket
 import sys
 import time
-from typing import NoReturn
+import traceback
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from typing import NoReturn, TypeVar
 
 import jax
 import numpy as np
+from absl import flags
 from jax.experimental import multihost_utils
 
-_PATIENCE = 10.0  # seconds
-_TEXT = 4096  # bytes of a text that the first host tells
+from ..common.errors import UserError, line_of
+
+FLAGS = flags.FLAGS
+Result = TypeVar("Result")
+
+LOST = 3
+"""Exit code of a process that ends because another was lost or has failed."""
+
+_HEARTBEAT = 15  # seconds without a sign of life, after which a process is lost
+_SHUTDOWN = 60  # seconds that processes wait for each other at the end
+_GRACE = 3.0  # seconds in which others can print before process 0's end aborts them
+_TEXT = 8192  # bytes of a text that processes exchange
+_LOST_LINE = (
+    "another process was lost, or its own last line says why it failed: "
+    "the same command goes on with the run"
+)
+_LOST_WORDS = re.compile("Gloo|NCCL|UNAVAILABLE|ABORTED|CANCELLED|oordination")
+_callbacks: list[object] = []  # C calls them: they must not be collected
+
+
+def define_flags() -> None:
+    """Defines the flags that say which of several processes this is."""
+    flags.DEFINE_string(
+        "coordinator",
+        None,
+        "for several processes: HOST:PORT of process 0; auto: JAX finds it, and the "
+        "next two flags, in Slurm and MPI jobs, on Cloud TPU and Kubernetes",
+    )
+    flags.DEFINE_integer("num_processes", None, "how many processes there are", 1)
+    flags.DEFINE_integer("process_id", None, "which of them this is, from 0", 0)
+    flags.DEFINE_integer(
+        "wait_seconds", 300, "how long processes wait for each other at the start", 1
+    )
+
+
+def run_joined(main: Callable[[], Result]) -> Result:
+    """Runs a program alone, or as one of the processes that the flags describe.
+
+    Only process 0 prints to stdout. Every process ends with exit code 2 and one line
+    if the user made a mistake, with 1 after a traceback, and with `LOST` and a line
+    that says how to go on if another process was lost or has failed.
+
+    Raises:
+      UserError: if the flags do not go together.
+    """
+    where = FLAGS.coordinator
+    _check_flags()
+    if where is None:
+        return main()
+    try:
+        _join(None if where == "auto" else where)
+        with _redirected(1, os.devnull):  # the first collective makes Gloo print
+            _check_settings()
+        if is_host0():
+            return main()
+        with _redirected(1, os.devnull):
+            return main()
+    except Exception as error:
+        _end(error)
+
+
+def _check_flags() -> None:
+    where, count, index = FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id
+    given = [where not in (None, "auto"), count is not None, index is not None]
+    if not any(given):
+        return
+    if not all(given):
+        raise UserError(
+            "pass all of --coordinator=HOST:PORT, --num_processes and --process_id, or "
+            "--coordinator=auto alone"
+        )
+    found = re.fullmatch(r"[^:]+:(\d+)", where)
+    if found is None or not 0 < int(found[1]) < 2**16:
+        raise UserError(
+            f"--coordinator={where}: pass HOST:PORT (a name or IPv4), or auto"
+        )
+    if not index < count:
+        raise UserError(
+            f"--process_id={index} must be less than --num_processes={count}"
+        )
+
+
+def _join(where: str | None) -> None:
+    if where and FLAGS.process_id == 0:
+        _check_port(where)
+    _on_abort(f"not all processes came within {FLAGS.wait_seconds} s", 2)
+    jax.config.update("jax_enable_preemption_service", False)  # `signals` handles them
+    try:
+        jax.distributed.initialize(
+            where,
+            FLAGS.num_processes,
+            FLAGS.process_id,
+            cluster_detection_method="deactivate" if where else None,
+            initialization_timeout=FLAGS.wait_seconds,
+            heartbeat_timeout_seconds=_HEARTBEAT,
+            shutdown_timeout_seconds=_SHUTDOWN,
+        )
+    except (RuntimeError, ValueError) as error:  # no cluster is detected, for example
+        line = str(error).partition("\n")[0]
+        raise UserError(f"--coordinator={FLAGS.coordinator}: {line}") from error
+    _on_abort(_LOST_LINE, LOST)
+
+
+def _check_port(where: str) -> None:
+    """JAX ends in a segmentation fault if the port is taken."""
+    try:
+        socket.create_server(("", int(where.rpartition(":")[2]))).close()
+    except OSError as error:
+        raise UserError(
+            f"--coordinator={where}: cannot listen at the port: "
+            f"{os.strerror(error.errno or 0)}"
+        ) from error
+
+
+def _check_settings() -> None:
+    """Ends all processes if one was started with other settings than process 0."""
+    given = FLAGS.flags_into_string().splitlines()
+    versions = [f"{name}=={version(name)}" for name in ("jax", "jaxlib", "lipjax")]
+    mine = [flag for flag in given if not flag.startswith("--process_id=")] + versions
+    rows = multihost_utils.process_allgather(_packed("\n".join(mine)))
+    settings = [set(_unpacked(row).splitlines()) for row in np.atleast_2d(rows)]
+    for index, found in enumerate(settings):
+        if found != settings[0]:
+            here = " ".join(sorted(found - settings[0])) or "the default"
+            there = " ".join(sorted(settings[0] - found)) or "the default"
+            abort(
+                f"process {index} was started with other settings than process 0: "
+                f"{here} instead of {there}"
+            )
+
+
+def _end(error: Exception) -> NoReturn:
+    """Prints why this process ends; its end ends the others."""
+    line = line_of(error)
+    if line is not None:
+        abort(line)
+    if lost_a_process(error):
+        abort(_LOST_LINE, LOST)
+    traceback.print_exception(error)
+    abort(f"{type(error).__name__}, see above", 1)
+
+
+def lost_a_process(error: BaseException | None) -> bool:
+    """Whether an error comes from another process that was lost or has failed.
+
+    Collectives and barriers raise errors of several kinds then: their words tell.
+    """
+    while error is not None:
+        if not isinstance(error, UserError) and _LOST_WORDS.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def abort(line: str, code: int = 2) -> NoReturn:
+    """Ends this process, from any thread, with a last line; the others end by that.
+
+    Not `sys.exit`: JAX would wait for the others, and they for this process.
+    """
+    print(f"error: {line}", file=sys.stderr, flush=True)
+    if jax.distributed.is_initialized() and is_host0():
+        time.sleep(_GRACE)
+    os._exit(code)
+
+
+def _on_abort(line: str, code: int) -> None:
+    """Sets the last line and the exit code for when JAX's client calls C's abort().
+
+    Python's `signal` would run the handler in the main thread, too late.
+    """
+
+    def handler(_: int) -> None:
+        os.write(2, f"error: {line}\n".encode())
+        os._exit(code)
+
+    callback = ctypes.CFUNCTYPE(None, ctypes.c_int)(handler)
+    _callbacks.append(callback)
+    ctypes.CDLL(None).signal(signal.SIGABRT, callback)
+
+
+@contextlib.contextmanager
+def _redirected(descriptor: int, path: str) -> Iterator[None]:
+    """Sends a stream elsewhere, C++ included."""
+    sys.stdout.flush()
+    kept, there = os.dup(descriptor), os.open(path, os.O_WRONLY)
+    os.dup2(there, descriptor)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, descriptor)
+        os.close(kept)
+        os.close(there)
 
 
 def is_host0() -> bool:
-    """Whether this host is the one that writes and prints."""
+    """Whether this process is the one that writes files and prints."""
     return jax.process_index() == 0
 
 
-def agreed(firsts: int, anyones: int) -> tuple[int, int]:
-    """The first host's number, and the largest of all hosts' numbers.
+def agreed(of_host0: int, of_any: int) -> tuple[int, int]:
+    """Host 0's first number, and the largest of all hosts' second numbers.
 
-    For all hosts to call: whatever decides what they do next must be the same.
+    For all hosts to call: what decides their next step must be the same on all.
     """
     if jax.process_count() == 1:
-        return firsts, anyones
-    numbers = multihost_utils.process_allgather(np.array([firsts, anyones]))
+        return of_host0, of_any
+    numbers = multihost_utils.process_allgather(np.array([of_host0, of_any]))
     return int(numbers[0, 0]), int(numbers[:, 1].max())
 
 
 def broadcast_from_host0(text: str) -> str:
-    """The first host's text, for all hosts to call."""
+    """Host 0's text, for all hosts to call."""
     if jax.process_count() == 1:
         return text
-    content = np.frombuffer(text.encode()[:_TEXT].ljust(_TEXT, b"\0"), np.uint8)
-    told = multihost_utils.broadcast_one_to_all(content)
-    return np.asarray(told, np.uint8).tobytes().rstrip(b"\0").decode()
+    return _unpacked(multihost_utils.broadcast_one_to_all(_packed(text)))
+
+
+def _packed(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode()[:_TEXT].ljust(_TEXT, b"\0"), np.uint8)
+
+
+def _unpacked(array: np.ndarray) -> str:
+    return np.asarray(array, np.uint8).tobytes().rstrip(b"\0").decode()
 
 
 def barrier() -> None:
@@ -46,21 +258,7 @@ def barrier() -> None:
         multihost_utils.sync_global_devices("lipjax")
 
 
-def let_others_speak() -> None:
-    """Waits, as an error may come from another host's, which then ends this one."""
-    time.sleep(_PATIENCE)
-
-
-def abort(line: str) -> NoReturn:
-    """Ends this process of several, from any thread, saying why: the others end too.
-
-    Where the others wait for it in a library, an exception would be kept until then.
-    """
-    print(f"error: {line}", file=sys.stderr, flush=True)
-    os._exit(2)
-
-
 def shutdown() -> None:
-    """Waits for all hosts, of which none needs another from then on."""
+    """Waits for all hosts, after which none needs another."""
     if jax.process_count() > 1:
         jax.distributed.shutdown()

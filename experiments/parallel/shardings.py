@@ -92,7 +92,7 @@ def put_rows(local: np.ndarray, place: NamedSharding, size: int) -> jax.Array:
     return jax.make_array_from_callback((size, *local.shape[1:]), place, part)
 
 
-def whole(tree: Any, mesh: Mesh) -> Any:
+def to_host(tree: Any, mesh: Mesh) -> Any:
     """A copy of every leaf on this host, for all hosts to call."""
     copy = jax.jit(lambda tree: tree, out_shardings=replicated(mesh))
     return jax.tree.map(np.asarray, copy(tree))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -18,7 +19,7 @@ from lipjax import LipConvNet
 from ..common.errors import UserError
 from ..configs import Config
 from ..parallel.mesh import make_mesh
-from ..parallel.processes import abort, agreed, let_others_speak
+from ..parallel.processes import abort, agreed, lost_a_process
 from .state import Metrics, TrainState, abstract_metrics, abstract_state
 
 _READING = ocp.CheckpointManagerOptions(
@@ -106,7 +107,7 @@ class Checkpoints:
         mesh = mesh or make_mesh()
         state = abstract_state(self._config, self._model, mesh)
         try:
-            with self._open(name, _READING) as manager:
+            with _manager(self._folder / name, _READING) as manager:
                 # Orbax's own refusal leaves reads behind that fail later, and loudly.
                 saved: Any = manager.item_metadata(step)
                 if _shapes(saved.tree["state"]["params"]) != _shapes(state.params):
@@ -118,6 +119,8 @@ class Checkpoints:
                 progress = manager.metadata(step).custom_metadata
             return Checkpoint(found["state"], found[metrics], **progress)
         except Exception as error:
+            if lost_a_process(error):
+                raise
             raise UserError(
                 f"the checkpoint {self._folder / name / str(step)} is damaged or "
                 f"of another network: {_first_line(error)}"
@@ -163,18 +166,9 @@ class Checkpoints:
                 preservation_policy=LatestN(self._keep if name == "last" else 1),
                 cleanup_tmp_directories=True,  # of a run that was killed in a save
             )
-            self._managers[name] = self._open(name, options)
+            explain = functools.partial(self._not_written, name)
+            self._managers[name] = _manager(self._folder / name, options, explain)
         return self._managers[name]
-
-    def _open(
-        self, name: str, options: ocp.CheckpointManagerOptions
-    ) -> ocp.CheckpointManager:
-        handler = ocp.StandardCheckpointHandler()
-        if jax.process_count() > 1:
-            handler = _AbortingHandler(lambda error: self._not_written(name, error))
-        return ocp.CheckpointManager(
-            self._folder / name, options=options, item_handlers=handler
-        )
 
     @contextlib.contextmanager
     def _explained(self, name: str) -> Iterator[None]:
@@ -182,8 +176,8 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            if jax.process_count() > 1:
-                let_others_speak()
+            if lost_a_process(error):
+                raise
             raise self._not_written(name, error) from error
 
     def _not_written(self, name: str, error: Exception) -> UserError:
@@ -193,6 +187,20 @@ class Checkpoints:
             f"a checkpoint could not be written to {self._folder / name}: "
             f"{_first_line(error)}; {kept}"
         )
+
+
+def _manager(
+    folder: Path,
+    options: ocp.CheckpointManagerOptions,
+    explain: Callable[[Exception], Exception] | None = None,
+) -> ocp.CheckpointManager:
+    handler = ocp.StandardCheckpointHandler()
+    if explain and jax.process_count() > 1:
+        handler = _AbortingHandler(explain)
+    registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
+    for args in (ocp.args.StandardSave, ocp.args.StandardRestore):
+        registry.add("default", args, handler)
+    return ocp.CheckpointManager(folder, options=options, handler_registry=registry)
 
 
 class _AbortingHandler(ocp.StandardCheckpointHandler):

@@ -14,7 +14,7 @@ import sys
 FEW = 100
 
 if __name__ == "__main__":
-    if "LIPJAX_CHILD" in os.environ and "--process_id=1" in sys.argv:
+    if "--process_id=1" in sys.argv:
         if os.environ["TROUBLE"] == "full":
             resource.setrlimit(resource.RLIMIT_FSIZE, (FEW, FEW))
         else:

@@ -4,16 +4,12 @@ import itertools
 import json
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
-from experiments.common.signals import held_back
 from helpers.processes import TINY, Program, arrays
-from helpers.programs import ROOT
 
 EPOCHS = 15
 FLAGS = (*TINY, f"--epochs={EPOCHS}", "--save_steps=1", "--keep=2")
@@ -125,27 +121,3 @@ def test_a_signal_saves_and_says_how_to_go_on(pictures, tmp_path, whole):
     code, _, errors = Program("train", *flags).end()
     assert code == 0, errors
     assert_same(run, undisturbed)
-
-
-def test_a_signal_may_come_before_it_is_waited_for():
-    """A process that is not there yet gets it when it defers it, and only then."""
-    script = """
-import signal, sys
-from experiments.common.signals import deferred
-print("here", flush=True)
-sys.stdin.read()
-with deferred(signal.SIGTERM) as terminated:
-    print(terminated())
-"""
-    with held_back(signal.SIGTERM):
-        process = subprocess.Popen(
-            [sys.executable, "-c", script],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-    process.send_signal(signal.SIGTERM)
-    assert process.stdout.readline() == "here\n"
-    out, _ = process.communicate("")
-    assert (out, process.returncode) == ("15\n", 0)

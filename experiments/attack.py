@@ -48,8 +48,6 @@ def _compared(target: CertifiedRun, distances: np.ndarray) -> dict[str, Any]:
 
 
 def main() -> None:
-    if not FLAGS.run:
-        raise UserError("pass the folder of the run: --run=DIR")
     folder = RunFolder.open(Path(FLAGS.run))
     data = folder.load_data()
     target = CertifiedRun(folder, FLAGS.images)
@@ -79,7 +77,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("run", None, "folder of the run")
+    flags.DEFINE_string("run", None, "folder of the run", required=True)
     flags.DEFINE_integer("images", None, "how many test images, evenly; else all", 1)
     flags.DEFINE_integer("steps", 20, "gradient steps of an attack", lower_bound=1)
     flags.DEFINE_integer("points", 0, "points to place inside certificates", 0)

@@ -146,8 +146,6 @@ def _rows(
 
 
 def main() -> None:
-    if not FLAGS.run:
-        raise UserError("say which run with --run=DIR")
     folder = RunFolder.open(Path(FLAGS.run))
     data = folder.load_data(FLAGS.data, FLAGS.data_dir)
     state = folder.checkpoints().restore(FLAGS.checkpoint).state
@@ -155,7 +153,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("run", None, "folder of the run")
+    flags.DEFINE_string("run", None, "folder of the run", required=True)
     flags.DEFINE_enum("checkpoint", "last", ["last", "best"], "which of its weights")
     flags.DEFINE_string("data", None, "where its data are now; else where they were")
     flags.DEFINE_string("data_dir", None, "the same, for data of tensorflow_datasets")

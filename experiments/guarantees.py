@@ -24,7 +24,6 @@ from lipjax import exact_network
 from lipjax.certify import Certificates, Certifier
 
 from .certification import extended_precision as extended
-from .common.errors import UserError
 from .common.files import write_json
 from .common.flags import run
 from .data import Split
@@ -108,8 +107,6 @@ def rounding(certifier: Certifier, x: np.ndarray, found: Certificates):
 
 
 def main() -> None:
-    if not FLAGS.run:
-        raise UserError("say which run with --run=DIR")
     folder = RunFolder.open(Path(FLAGS.run))
     data = folder.load_data()
     state = folder.checkpoints().restore("last").state
@@ -134,6 +131,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("run", None, "folder of the run")
+    flags.DEFINE_string("run", None, "folder of the run", required=True)
     flags.DEFINE_integer("images", 360, "how many test images, evenly", 1)
     run(main, __doc__ or "")

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import UserError
-from .files import write_bytes
+from ..common.errors import UserError
+from ..common.files import write_bytes
 
 State = dict[str, np.ndarray]
 

@@ -13,8 +13,8 @@ import pytest
 import safetensors.numpy
 
 from experiments.common.errors import UserError
-from experiments.common.weight_files import read_weights, write_weights
-from experiments.convert import Request, convert
+from experiments.conversion.conversion import Request, convert
+from experiments.conversion.weight_files import read_weights, write_weights
 from experiments.training.checkpoints import Checkpoints
 from experiments.training.run_folder import RunFolder
 from helpers.programs import program, refused
@@ -223,7 +223,11 @@ MISTAKES = [
     (dict(run=None, to="model.onnx", data=None), UserError, "must end with"),
     (dict(data="digits"), UserError, "4x4x3 images of 2 classes, but digits has 8x8"),
     (dict(data="cifar10"), UserError, "--data=cifar10: the network is for 4x4x3"),
-    (dict(data=None), UserError, "say which 4x4x3 images of 2 classes.*--data"),
+    (
+        dict(data=None),
+        UserError,
+        "pass the data set of 4x4x3 .* --data=",
+    ),
     (dict(data="nonsense"), UserError, "unknown data set"),
     (dict(polynomial="taylor"), UserError, "--polynomial=taylor"),
     (dict(eval_polynomial="pade:3"), UserError, "--eval_polynomial=pade:3"),

@@ -26,6 +26,16 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}h{whole // 60 % 60:02}m"
 
 
+def megabytes(size: float) -> str:
+    """Bytes as 1,029.9 MB.
+
+    Example:
+      >>> megabytes(1029.9e6)
+      '1,029.9 MB'
+    """
+    return f"{size / 1e6:,.1f} MB"
+
+
 def network_text(model: LipConvNet, params: Any) -> str:
     """A network in a few lines: its depth, parameters, sizes, kinds, normalisation."""
     depth = model.stages * model.layers_per_stage

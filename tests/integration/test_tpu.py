@@ -14,7 +14,7 @@ import jax
 import pytest
 from jax.sharding import AbstractMesh, AxisType
 
-from experiments.benchmark.work import few_images
+from experiments.benchmark.random_data import random_data
 from experiments.configs import Config
 from experiments.parallel.mesh import DATA, MODEL
 from experiments.training.trainer import Trainer
@@ -85,7 +85,7 @@ def described(depth, head, model_parallel=1):
     config = Config(depth=depth, head=head, batch_size=BATCH, dtype="bfloat16")
     shape = (64 // model_parallel, model_parallel)
     mesh = AbstractMesh(shape, (DATA, MODEL), axis_types=(AxisType.Auto,) * 2)
-    trainer = Trainer(config, few_images(50_000, 32), mesh=mesh)
+    trainer = Trainer(config, random_data(50_000, 32), mesh=mesh)
     *arguments, _ = trainer.program()[1]
     shares = [
         math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize

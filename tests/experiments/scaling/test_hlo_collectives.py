@@ -1,4 +1,4 @@
-"""What devices send each other, read from programs that say what they send."""
+"""The collective operations that are found in programs of known ones."""
 
 import json
 import os
@@ -17,7 +17,7 @@ import jax
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
-from experiments.collectives import collectives
+from experiments.scaling.hlo_collectives import collectives
 
 mesh = jax.make_mesh((4, 2), ("a", "b"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
 turn = [(0, 1), (1, 2), (2, 3), (3, 0)]

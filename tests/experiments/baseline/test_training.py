@@ -12,13 +12,14 @@ import torch
 
 from experiments import baseline
 from experiments.baseline.training import clip_gradients
-from experiments.configs import Config
+from experiments.configs import PUBLISHED, Config
 from experiments.data import Dataset, Split
 from experiments.training.evaluation import STANDARD_RADII
 from experiments.training.optimizer import optimizer
 from experiments.training.trainer import Trainer
 from helpers.networks import small_model
-from lipjax import ExpApproximation, ops, predict_with_radius
+from helpers.registry import PUBLISHED as PUBLISHED_EXP
+from lipjax import ops, predict_with_radius
 from lipjax.inference.predict import Constants
 from lipjax.ops import CurvatureWeights
 
@@ -73,7 +74,7 @@ def lipjax_step(model, config):
 def run(request):
     """Losses of both, and what they end with."""
     pooling, gradient, settings = RECIPES[request.param]
-    exp = ExpApproximation(ops.taylor(5), ops.taylor(14), gradient=gradient)
+    exp = dataclasses.replace(PUBLISHED_EXP, gradient=gradient)
     with jax.enable_x64(True):
         model, variables = small_model(
             request.param,
@@ -140,9 +141,7 @@ def test_float32_losses_agree_with_the_trainer():
     config = Config(
         depth=3,
         width=4,
-        polynomial="taylor:5",
-        eval_polynomial="taylor:14",
-        gradient="fast",
+        **PUBLISHED,
         batch_size=64,
         epochs=STEPS,
         augment=False,

@@ -1,4 +1,4 @@
-"""Networks from elsewhere: published state dicts, models of lipjax."""
+"""Networks with the published weights, and with those of lipjax's models."""
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,8 @@ import torch
 from experiments.baseline import LipConvNet, evaluate, from_lipjax
 from helpers.baseline import loaded, relative_error, tensors
 from helpers.networks import small_model
-from lipjax import ExpApproximation, ops
+from helpers.registry import PUBLISHED
 
-PUBLISHED = ExpApproximation(ops.taylor(5), ops.taylor(14), gradient="fast")
 NETWORKS = {
     "crc_full_lip1_hh2_5": ("householder2", "projection", "curvature", 1),
     "crc_full_max_maxmin_10": ("maxmin", "max", "curvature", 2),

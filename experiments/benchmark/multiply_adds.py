@@ -18,27 +18,22 @@ _LINEAR = ("kernel", "hidden_kernel", "output_kernel")
 
 
 def of_step(model: LipConvNet, params: Any) -> int:
-    """Multiply-adds of a training step, per image."""
+    """Multiply-adds of a training step, per image; `params` may be shapes."""
     exp = model.exp
     degree = len(exp.coefficients) - 1
     weight_gradients = {"fast": 1, "low_rank": 2, "exact": degree}[exp.gradient]
     applications = 2 * degree + weight_gradients
-    return applications * sum(layers(model, params)) + 3 * _linear(params)
+    return applications * sum(_layers(model, params)) + 3 * _linear(params)
 
 
 def of_evaluation(model: LipConvNet, params: Any) -> int:
-    """Multiply-adds of an evaluation, per image."""
+    """Multiply-adds of an evaluation, per image; `params` may be shapes."""
     degree = len(model.exp.eval_coefficients) - 1
-    return degree * sum(layers(model, params)) + _linear(params)
+    return degree * sum(_layers(model, params)) + _linear(params)
 
 
-def layers(model: LipConvNet, params: Any) -> Iterator[int]:
-    """Multiply-adds of one application of every skew convolution, per image.
-
-    Args:
-      model: the network.
-      params: its parameters, or their shapes.
-    """
+def _layers(model: LipConvNet, params: Any) -> Iterator[int]:
+    """Multiply-adds of one application of every skew convolution, per image."""
     height, width, _ = model.image_shape
     for name, conv, _ in model.plan():
         height, width = height // conv.stride, width // conv.stride

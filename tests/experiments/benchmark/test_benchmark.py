@@ -24,7 +24,8 @@ from experiments.benchmark.settings import Setting, Variant
 from experiments.benchmark.suites import SUITES
 from experiments.benchmark.timing import Rounds, alternated
 from experiments.configs import PUBLISHED, Config
-from experiments.training.model import build
+from experiments.training.model import build, exp_approximation
+from helpers import registry
 from helpers.programs import ROOT, program, refused
 
 DEGREE = 5
@@ -91,6 +92,10 @@ def test_a_network_counts_its_applications(gradient, weights, head, features, la
     step = once * (2 * DEGREE + weights) + 3 * features
     assert multiply_adds.of_step(model, state.params) == step
     assert multiply_adds.of_evaluation(model, state.params) == 14 * once + features
+
+
+def test_the_published_settings_are_the_published_polynomials():
+    assert exp_approximation(Config(**PUBLISHED)) == registry.PUBLISHED
 
 
 class Machine:
@@ -187,7 +192,7 @@ def finished(tmp_path_factory):
     """The quick suite, with the baseline: its folder."""
     pytest.importorskip("torch")
     out = tmp_path_factory.mktemp("benchmarks") / "quick"
-    # one thread of PyTorch: a busy machine would make it wait for the others
+    # one thread of PyTorch: on a busy machine it would wait for others
     result = program("benchmark", "--suite=quick", f"--out={out}", OMP_NUM_THREADS="1")
     assert result.returncode == 0, result.stderr
     assert "[5/5]" in result.stdout and "left" in result.stdout
@@ -243,7 +248,7 @@ def test_people_get_tables_and_a_picture(finished):
 
 
 def blocked(*flags):
-    """The benchmark where only the packages that a GPU machine has can be imported."""
+    """The benchmark where the packages of data sets and tests cannot be imported."""
     command = [sys.executable, "-c", BLOCKED, *flags]
     return subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=300

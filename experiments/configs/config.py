@@ -12,7 +12,7 @@ from ..common.errors import UserError
 NETWORK = ("depth", "width", "activation", "pooling", "head", "hidden")
 """The settings that say which weights there are."""
 
-PUBLISHED = {
+PUBLISHED: dict[str, Any] = {
     "polynomial": "taylor:5",
     "eval_polynomial": "taylor:14",
     "gradient": "fast",

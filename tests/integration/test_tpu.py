@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import pytest
@@ -84,7 +85,7 @@ def described(depth, head, model_parallel=1):
     """Shapes of the parameters, and bytes of the step's arguments on each device."""
     config = Config(depth=depth, head=head, batch_size=BATCH, dtype="bfloat16")
     shape = (64 // model_parallel, model_parallel)
-    mesh = AbstractMesh(shape, (DATA, MODEL), axis_types=(AxisType.Auto,) * 2)
+    mesh: Any = AbstractMesh(shape, (DATA, MODEL), axis_types=(AxisType.Auto,) * 2)
     trainer = Trainer(config, random_data(50_000, 32), mesh=mesh)
     *arguments, _ = trainer.program()[1]
     shares = [

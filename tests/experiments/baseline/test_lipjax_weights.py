@@ -44,7 +44,7 @@ def test_published_networks(shared, name):
     classes, radii = evaluate(network, arrays["x"], arrays["labels"], 3)
     labels = arrays["labels"]
     due = arrays["certificates_sorted"][:, 0] * arrays["lip_const_reference"]
-    due = torch.where(classes == labels, due, 0) * network.scale.min()
+    due = torch.where(classes == labels, due, 0) * network.get_buffer("scale").min()
     assert torch.equal(classes, arrays["logits"].argmax(dim=1))
     np.testing.assert_allclose(radii, due, rtol=1e-4, atol=1e-6)
 
@@ -68,8 +68,9 @@ def _numbers(arrays):
 def test_an_image_of_many_pixels_under_the_head():
     """Features of 2x2 pixels are flattened as lipjax does, channels last."""
     with jax.enable_x64(True):
-        settings = dict(stages=2, param_dtype=jnp.float64, exp=PUBLISHED)
-        model, variables = small_model("normalized", **settings)
+        model, variables = small_model(
+            "normalized", stages=2, param_dtype=jnp.float64, exp=PUBLISHED
+        )
         x = np.random.default_rng(0).uniform(size=(3, 8, 8, 1))
         due = jax.jit(model.apply)(variables, x)
         network = from_lipjax(model, variables).eval()

@@ -1,18 +1,18 @@
-"""LipConvNet in PyTorch, as a competent user writes it: what lipjax is timed with.
+"""LipConvNet in PyTorch, the baseline that lipjax is timed against.
 
-The same layers, heads, recipe and evaluation as lipjax's, for a comparison of speed
-that is no straw man: channels-last tensors, fused SGD, autocast, the fast gradient as
-an autograd function, kernels computed once per evaluation, and `compile_network` where
-that is faster. It needs PyTorch alone, the extra `torch`; `from_lipjax` lipjax too.
+It has the same layers, heads, recipe and evaluation as lipjax, and is written to be
+fast: channels-last tensors, fused SGD, autocast, the fast gradient as an autograd
+function, kernels computed once per evaluation, and `compile_network` where that is
+faster. It needs only PyTorch (the extra `torch`); `from_lipjax` needs lipjax too.
 """
 
-from .augment import random_crop, random_flip, to_pixels
+from .augmentation import random_crop, random_flip, to_pixels
 from .compilation import compile_network
 from .evaluation import evaluate
 from .exponential import ExpApproximation, taylor
+from .lipjax_weights import from_lipjax
 from .network import LipConvNet
 from .training import Recipe, make_optimizer, make_schedule, refresh, train_step
-from .weights import from_lipjax, from_published
 
 __all__ = [
     "LipConvNet",
@@ -21,7 +21,6 @@ __all__ = [
     "compile_network",
     "evaluate",
     "from_lipjax",
-    "from_published",
     "make_optimizer",
     "make_schedule",
     "random_crop",

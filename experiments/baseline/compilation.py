@@ -1,4 +1,4 @@
-"""torch.compile, with what was measured on a CPU."""
+"""torch.compile with the options that are faster."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .network import LipConvNet
 def compile_network(network: LipConvNet) -> None:
     """Compiles the network's `forward` and `predict` in place; takes about a minute.
 
-    On a CPU the compiler's own choice of layouts is left out: channels last for every
-    image, which is slower than no compilation. With the layouts of `soc.memory_format`
-    a compiled step of width 8 takes a tenth less time than an eager one (0.24 and 0.27
-    s on one core); the rest is in oneDNN's convolutions.
+    On a CPU the compiler's layout optimisation is off: it makes every image channels
+    last, which is slower than no compilation. With the layouts of `soc.memory_format` a
+    compiled step of width 8 takes a tenth less time than an eager one (0.24 and 0.27 s
+    on one core); oneDNN's convolutions take the rest.
     """
     on_cpu = network.get_buffer("shift").device.type == "cpu"
     options: Any = {"layout_optimization": False} if on_cpu else None

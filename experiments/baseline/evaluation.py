@@ -1,4 +1,4 @@
-"""Predictions and certified radii of whole sets of images."""
+"""Predictions and estimated radii of sets of images."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .soc import prepared_kernels
 def evaluate(
     network: LipConvNet, images: Tensor, labels: Tensor, batch_size: int = 250
 ) -> tuple[Tensor, Tensor]:
-    """Predictions and closed-form radii; kernels are computed once.
+    """Predictions and radii by closed forms; kernels are computed once.
 
     Args:
-      network: is put into evaluation mode, and back as it was.
+      network: evaluated in evaluation mode; its mode is restored.
       images: pixels [n, c, height, width] in [0, 1], channels last.
       labels: int64 [n].
       batch_size: images a call of `network.predict`.
 
     Returns:
       Classes [n], and radii [n] against all other classes: l2, in pixels of [0, 1], 0
-      where the class is not the label. They count the Lipschitz constant of the
-      normalisation alone, and estimate: no rounding, no gain of the polynomials.
+      where the class is not the label. They are estimates: they include the Lipschitz
+      constant of the normalisation, but neither rounding nor gains of polynomials.
     """
     was_training = network.training
     network.eval()

@@ -46,9 +46,9 @@ def skew_exponential(
       x: input of shape [n, c, height, width].
       kernel: skew kernel of shape [c, c, k, k], k odd.
       coefficients: a_0 ... a_d, d >= 1.
-      gradient: of the kernel. "exact" takes d weight gradients and d saved tensors;
+      gradient: in the kernel. "exact" takes d weight gradients and d saved tensors.
         "fast" replaces a_{i+j+1} by a_{i+1} a_{j+1} / a_1 in the sum of weight
-        gradients between J^j x and (-J)^i g: one of them, and two saved tensors.
+        gradients between J^j x and (-J)^i g: one weight gradient, two saved tensors.
 
     Returns:
       Tensor shaped like `x`.
@@ -69,7 +69,7 @@ def skew_exponential(
 def _horner(
     x: Tensor, kernel: Tensor, coefficients: Coefficients
 ) -> tuple[Tensor, Tensor]:
-    """The polynomial of x, and the last iterate but one: sum_k a_{k+1} J^k x."""
+    """The polynomial of x, and the penultimate iterate sum_k a_{k+1} J^k x."""
     inner, z = x, coefficients[-1] * x
     for a in coefficients[-2::-1]:
         inner = z
@@ -78,7 +78,7 @@ def _horner(
 
 
 class _FastGradient(torch.autograd.Function):
-    """The polynomial, with one weight gradient between two last iterates but one.
+    """The polynomial, with one weight gradient between the penultimate iterates.
 
     With g the cotangent, p(J)^T g = p(-J) g is the polynomial with alternating signs.
     """
@@ -100,14 +100,14 @@ class _FastGradient(torch.autograd.Function):
 
 
 def convolution(x: Tensor, kernel: Tensor) -> Tensor:
-    """Stride 1, zero padding; by a 1x1 kernel as a matrix product, which is faster."""
+    """Stride 1, zero padding; for a 1x1 kernel a matrix product, which is faster."""
     if kernel.shape[-1] == 1:
         return F.linear(x.permute(0, 2, 3, 1), kernel[:, :, 0, 0]).permute(0, 3, 1, 2)
     return F.conv2d(x, kernel, padding=kernel.shape[-1] // 2)
 
 
 def weight_gradient(x: Tensor, kernel: Tensor, cotangent: Tensor) -> Tensor:
-    """The kernel's gradient of one convolution, and nothing else."""
+    """The gradient of a convolution in its kernel alone."""
     if kernel.shape[-1] == 1:
         rows = [t.permute(0, 2, 3, 1).flatten(0, 2) for t in (cotangent, x)]
         return (rows[0].T @ rows[1])[:, :, None, None]

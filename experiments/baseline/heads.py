@@ -1,6 +1,6 @@
 """Heads: features to logits, and signed radii in feature space against every class.
 
-Each has `constants()`, what radii need to know of each pair of classes, [C, C], and
+Each has `constants()`, the constants of each pair of classes, [C, C], and
 `radii(features, logits, classes, constants)`, [n, C], infinite for the class itself.
 """
 
@@ -61,8 +61,9 @@ class NormalizedHead(nn.Module):
 class CurvatureHead(nn.Module):
     """h(z) = W2 softplus(W1 z + b1) + b2, certified by its curvature.
 
-    It computes in the dtype of its parameters, under autocast too. A training forward
-    takes a step of the power iteration for W1, from whose vector the penalty starts.
+    It computes in the dtype of its parameters, under autocast too. A forward pass in
+    training takes a step of the power iteration for W1. The penalty starts from the
+    iterated vector.
 
     References: Singla & Feizi, NeurIPS 2022, section 5.
     """

@@ -5,15 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .activations import Householder, HouseholderOrder2, MaxMin
 from .exponential import ExpApproximation
 from .heads import CurvatureHead, NormalizedHead, OrthogonalHead
-from .pairs import (
-    ChannelMaxPool,
-    Householder,
-    HouseholderOrder2,
-    MaxMin,
-    ProjectionPool,
-)
+from .pooling import ChannelMaxPool, ProjectionPool
 from .soc import SkewOrthogonalConv
 
 ACTIVATIONS = {
@@ -26,7 +21,7 @@ HEADS = ("orthogonal", "normalized", "curvature")
 
 
 class Block(nn.Module):
-    """A convolution, then an activation or a pooling of its channels' pairs."""
+    """A convolution, then an activation or a pooling."""
 
     def __init__(
         self,
@@ -34,12 +29,12 @@ class Block(nn.Module):
         c_out: int,
         kernel_size: int,
         stride: int,
-        pairs: type[nn.Module],
+        act: type[nn.Module],
         exp: ExpApproximation,
     ) -> None:
         super().__init__()
         self.ortho = SkewOrthogonalConv(c_in, c_out, kernel_size, stride, exp)
-        self.act = pairs(c_out)
+        self.act = act(c_out)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.act(self.ortho(x))
@@ -102,7 +97,7 @@ class LipConvNet(nn.Module):
         self.logits_layer = _head(head, size, num_classes, hidden, exp)
 
     def features(self, x: Tensor) -> Tensor:
-        """What the head sees: [n, D], the channels of a pixel side by side."""
+        """The head's input [n, D], the channels of each pixel side by side."""
         x = (x - self.get_buffer("shift")) / self.get_buffer("scale")
         x = self.init_layer(x)
         for stage in range(1, self.stages + 1):
@@ -127,16 +122,16 @@ class LipConvNet(nn.Module):
 
 
 def _inner_stage(c: int, depth: int, k: int, act, pool, exp: ExpApproximation):
-    """Stride 1 up to the last layer, which pools."""
+    """Layers of stride 1, then one of stride 2, which pools."""
     layers = [Block(c, c, k, 1, act, exp) for _ in range(depth - 1)]
     return nn.Sequential(*layers, Block(c, 4 * c, k, 2, pool, exp))
 
 
 def _last_stage(c: int, depth: int, act, last, exp: ExpApproximation):
-    """1x1 kernels: stride 2 in the first layer, stride 1 after."""
-    pairs = [act] * (depth - 1) + [last]
-    layers = [Block(4 * c, 4 * c, 1, 1, p, exp) for p in pairs[1:]]
-    return nn.Sequential(Block(c, 4 * c, 1, 2, pairs[0], exp), *layers)
+    """1x1 kernels; a layer of stride 2, then layers of stride 1."""
+    first, *others = [act] * (depth - 1) + [last]
+    layers = [Block(4 * c, 4 * c, 1, 1, each, exp) for each in others]
+    return nn.Sequential(Block(c, 4 * c, 1, 2, first, exp), *layers)
 
 
 def _head(head: str, size: int, classes: int, hidden: int, exp: ExpApproximation):

@@ -59,7 +59,7 @@ def make_schedule(
 ) -> torch.optim.lr_scheduler.MultiStepLR:
     """A tenth of the learning rate at one half, again at three quarters of the steps.
 
-    Its own `step` is called once after every training step.
+    Call its `step` once after every training step.
     """
     milestones = [steps // 2, steps * 3 // 4]
     return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.1)
@@ -97,7 +97,7 @@ def train_step(
 def training_loss(
     network: LipConvNet, images: Tensor, labels: Tensor, recipe: Recipe
 ) -> Tensor:
-    """Cross-entropy and, of the curvature head, its penalty."""
+    """The cross-entropy plus the curvature head's penalty."""
     dtype = recipe.autocast
     with torch.autocast(images.device.type, dtype, enabled=dtype is not None):
         logits = network(images)
@@ -113,7 +113,7 @@ def training_loss(
 def clip_gradients(network: LipConvNet, largest: float) -> None:
     """Scales the gradients to a norm of at most `largest`, exactly.
 
-    PyTorch's own adds 1e-6 to the norm that it divides by.
+    PyTorch's `clip_grad_norm_` adds 1e-6 to the norm by which it divides.
     """
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
@@ -123,7 +123,7 @@ def clip_gradients(network: LipConvNet, largest: float) -> None:
 
 
 def refresh(network: LipConvNet, steps: int = REFRESH_STEPS) -> None:
-    """Power iteration on all kept vectors; the recipe does it in mid-epoch."""
+    """Takes steps of all power iterations; the recipe does so in mid-epoch."""
     for module in network.modules():
         if isinstance(module, SkewOrthogonalConv | CurvatureHead):
             module.refresh(steps)

@@ -1,9 +1,12 @@
-"""The benchmark: `python -m experiments.benchmark`; its files, one idea each.
+"""The benchmark, `python -m experiments.benchmark`: one idea a file.
 
-suites     what is measured: settings, each with the implementations that it compares
-ours       the jobs of lipjax; theirs: of the PyTorch baseline, imported where it runs
-lowerings  single convolutions; gradients: errors of the gradient rules, not timings
-timing     all implementations of a setting in turn, in one process
-arithmetic multiply-adds that the mathematics needs, and the machine's best product
-rows       a setting's rows; tables, bars: what a person reads of them
+suites           what each suite measures; settings: the parts it is made of
+lipjax_jobs      training step, evaluation, certification by lipjax
+torch_jobs       the same by the PyTorch baseline; imported only where it runs
+lowerings        single convolutions; gradient_errors: errors of the gradient rules
+initial_state    the untrained network and random_data, the input, of all jobs
+runnable         an implementation of a job, ready to run
+timing           implementations timed in turn; measurement: the figures that result
+multiply_adds    the arithmetic that a job needs; best_product: the machine's best rate
+tables, bars     the results as text and as a picture
 """

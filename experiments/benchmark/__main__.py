@@ -1,17 +1,17 @@
-"""Times lipjax beside a PyTorch baseline, in turn, in one process on one machine.
+"""Times lipjax and a PyTorch baseline, in turn, in one process on one machine.
 
-    python -m experiments.benchmark                     a CPU, thirteen minutes
-    python -m experiments.benchmark --suite=gpu         a GPU, under eight minutes
+    python -m experiments.benchmark                     on a CPU, thirteen minutes
+    python -m experiments.benchmark --suite=gpu         on a GPU, under eight minutes
     python -m experiments.benchmark --baseline=none     without PyTorch
     python -m experiments.benchmark --suite=lowerings   single convolutions
     python -m experiments.benchmark --suite=gradients   errors of the gradient rules
     python -m experiments.benchmark --only='train.*batch 32'
 
-Training steps, evaluation and certification of untrained networks on random bytes:
-median and range of the times, images/s, the share that is needed arithmetic, memory,
-and compilation apart. Leaves a folder with results.json, tables.md and bars.png, the
-first two after every setting: Ctrl-C keeps what is done. Other work on the machine
-shows in the figures.
+Measures training steps, evaluation and certification of untrained networks on random
+bytes: median and range of the times, images a second, the share of the time that the
+needed arithmetic takes, memory, and compilation. Writes a folder with results.json,
+tables.md and bars.png, the first two after every setting, so that Ctrl-C keeps the
+settings that are done. Other work on the machine changes the figures.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ from ..common.errors import UserError
 from ..common.files import write_bytes, write_json
 from ..common.flags import run
 from ..reporting.tables import duration
-from . import arithmetic, bars, gradients, machine, tables
-from .rows import measured
-from .suites import SUITES, Setting, Suite
+from . import bars, gradient_errors, machine, tables
+from .best_product import best_rate, jax_product
+from .measurement import measure
+from .settings import Setting
+from .suites import SUITES, Suite
 
 FLAGS = flags.FLAGS
 _GRADIENTS = "gradients"
@@ -44,18 +46,18 @@ _GRADIENTS = "gradients"
 def main() -> None:
     suite = None if FLAGS.suite == _GRADIENTS else _chosen(SUITES[FLAGS.suite]())
     with_torch = suite is not None and any(map(_has_baseline, suite.settings))
-    threads = _import_torch() if with_torch else None
+    torch = _import_torch() if with_torch else None
     if FLAGS.suite == "gpu" and jax.default_backend() == "cpu":
         raise UserError("--suite=gpu: JAX sees no GPU here")
     path = _folder()
-    results: dict[str, Any] = {"suite": FLAGS.suite, "machine": _machine(threads)}
+    results: dict[str, Any] = {"suite": FLAGS.suite, "machine": _machine(torch)}
     results |= {"rates": {}, "rows": [], "gradient_errors": [], "not_measured": []}
     print(f"{path}: {machine.sentence(results['machine'])}", flush=True)
     try:
         if suite is None:
-            results["gradient_errors"] = list(gradients.errors())
+            results["gradient_errors"] = list(gradient_errors.errors())
         else:
-            _measure(path, results, suite, with_torch)
+            _measure(path, results, suite, torch)
     finally:
         _write(path, results)
         bars.draw(path / "bars.png", results)
@@ -63,7 +65,7 @@ def main() -> None:
 
 
 def _chosen(suite: Suite) -> Suite:
-    """The suite's settings that --only names, without the baseline if there is none."""
+    """The suite with the settings and implementations that the flags ask for."""
     try:
         pattern = re.compile(FLAGS.only or "")
     except re.error as error:
@@ -88,26 +90,22 @@ def _has_baseline(setting: Setting) -> bool:
     return any(variant.by == "baseline" for variant in setting.variants)
 
 
-def _import_torch() -> int:
-    """PyTorch with threads that sleep at barriers, and room on the GPU for both.
-
-    Returns:
-      How many threads PyTorch uses.
-    """
-    # At a barrier they would spin for a while, on the cores of whose turn it is.
+def _import_torch() -> Any:
+    """The module of PyTorch's jobs, with PyTorch set up to run beside JAX."""
+    # Its threads would spin at a barrier, on cores that lipjax uses in its turn.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.45")
     try:
-        from . import theirs
+        from . import torch_jobs
     except ImportError as error:
         raise UserError(
             f"the baseline needs PyTorch ({error}): pip install torch, or leave it out "
             "with --baseline=none"
         ) from error
-    if jax.default_backend() == "gpu" and theirs.DEVICE == "cpu":
+    if jax.default_backend() == "gpu" and torch_jobs.DEVICE == "cpu":
         raise UserError("PyTorch sees no GPU, JAX does: --baseline=none leaves it out")
-    theirs.set_up()
-    return theirs.threads()
+    torch_jobs.set_up()
+    return torch_jobs
 
 
 def _folder() -> Path:
@@ -120,42 +118,39 @@ def _folder() -> Path:
     return path
 
 
-def _machine(torch_threads: int | None) -> dict[str, Any]:
+def _machine(torch: Any) -> dict[str, Any]:
     command = ["python", "-m", "experiments.benchmark", *sys.argv[1:]]
-    return machine.described(shlex.join(command)) | {"torch_threads": torch_threads}
+    threads = torch.threads() if torch else None
+    return machine.describe(shlex.join(command)) | {"torch_threads": threads}
 
 
-def _measure(path: Path, results: dict[str, Any], suite: Suite, torch: bool) -> None:
-    """Measures setting after setting, and writes after each."""
+def _measure(path: Path, results: dict[str, Any], suite: Suite, torch: Any) -> None:
+    """Measures the settings in order, and writes the results after each."""
     names = [_name(setting) for setting in suite.settings]
     results["not_measured"] = list(names)
     dtypes = {s.dtype for s in suite.settings} - {"float64"}
     for dtype in sorted(dtypes):
-        rate = arithmetic.best_rate(dtype, suite.product, torch)
+        makers = [jax_product, torch.product] if torch else [jax_product]
+        products = [make(dtype, suite.product) for make in makers]
+        rate = best_rate(products, suite.product)
         results["rates"][dtype] = rate
         print(f"best product, {dtype}: {rate / 1e9:,.0f}e9 multiply-adds/s", flush=True)
     variants = [len(setting.variants) for setting in suite.settings]
     begin = time.perf_counter()
     for n, setting in enumerate(suite.settings):
         if torch:
-            _forget_compilations()
-        rows = measured(setting, suite.rounds, results["rates"])
-        results["rows"] += map(dataclasses.asdict, rows)
+            torch.forget_compilations()
+        found = measure(setting, suite.rounds, results["rates"])
+        results["rows"] += map(dataclasses.asdict, found)
         results["not_measured"].remove(names[n])
         _write(path, results)
         taken = time.perf_counter() - begin
         left = taken / sum(variants[: n + 1]) * sum(variants[n + 1 :])
-        times = ", ".join(f"{1e3 * row.seconds:,.4g}" for row in rows if row.seconds)
+        times = ", ".join(f"{1e3 * one.seconds:,.4g}" for one in found if one.seconds)
         print(
             f"[{n + 1}/{len(names)}] {names[n]}: {times} ms; {duration(left)} left",
             flush=True,
         )
-
-
-def _forget_compilations() -> None:
-    from . import theirs
-
-    theirs.forget_compilations()
 
 
 def _write(path: Path, results: dict[str, Any]) -> None:

@@ -32,10 +32,10 @@ _HEADING: dict[str, Any] = {
 
 
 def draw(path: Path, results: Record) -> None:
-    """A panel per job, a bar per row: how fast beside the others; as a PNG.
+    """Draws a panel per job with a bar per row, as a PNG.
 
-    A bar is a speed, linear from 0: 1 is the baseline's faster row of the setting, or
-    the fastest of all where there is no baseline.
+    The length of a bar is the speed relative to the baseline's fastest row of the
+    setting, or to the fastest row if there is no baseline.
     """
     rows = [row for row in results["rows"] if row["seconds"]]
     jobs = [job for job in TITLES if any(row["job"] == job for row in rows)]
@@ -87,8 +87,8 @@ def _draw_panel(axis: Any, rows: list[Record]) -> None:
 
 
 def _reference(group: list[Record]) -> float:
-    """Seconds of the row whose speed is 1."""
-    first = next(row for row in group)
+    """The seconds that count as speed 1."""
+    first = group[0]
     if first["ratio"]:
         return first["seconds"] / first["ratio"]
     return min(row["seconds"] for row in group)
@@ -104,7 +104,7 @@ def _draw_bar(axis: Any, place: float, row: Record, unit: float) -> None:
 
 
 def _figure(row: Record) -> str:
-    """What the bar stands for, in units."""
+    """The text beside a bar."""
     if row["by"] == "lowering":
         return f"{1e3 * row['seconds']:.3g} ms"
     return f"{row['images_per_second']:,.0f} images/s"

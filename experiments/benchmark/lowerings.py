@@ -1,7 +1,4 @@
-"""Single convolutions and weight gradients, by each way to lower them.
-
-The names of `lipjax.ops` that are compared stand in one table, `LOWERINGS`.
-"""
+"""Single convolutions and their gradients in the kernel, by each lowering."""
 
 from __future__ import annotations
 
@@ -19,8 +16,8 @@ from lipjax.ops.convolution import (
 )
 from lipjax.ops.winograd import has_tiles, winograd_convolution
 
-from . import arithmetic
-from .work import Work
+from . import multiply_adds
+from .runnable import Runnable
 
 Convolution = Callable[[jax.Array, jax.Array], jax.Array]
 Shape = tuple[int, int, int]
@@ -34,50 +31,50 @@ LOWERINGS: dict[str, Convolution] = {
     "winograd": winograd_convolution,
     "same_convolution": same_convolution,
 }
-"""By the column's name; "same_convolution" chooses one of the others."""
+"""By the name of the column; `same_convolution` chooses one of the others by shape."""
 
 _TAPS = 3
 
 
 def suits(name: str, shape: Shape) -> bool:
-    """Whether a lowering can be used for images of this shape."""
+    """Whether a lowering applies to images of this shape."""
     return name != "winograd" or has_tiles(shape[1], shape[1])
 
 
-def forward(shape: Shape, name: str, looped: bool = True) -> Work:
-    """Convolutions in float32, each of the last one's result.
+def forward(shape: Shape, name: str, looped: bool = True) -> Runnable:
+    """Convolutions in float32, each applied to the result of the one before.
 
-    Inside a loop, as in a series, or in calls of their own: XLA lowers the two
-    differently on a CPU.
+    They run in a loop, as in a polynomial, or one a call: on a CPU XLA lowers the two
+    differently.
     """
     x, kernel, _ = _arrays(shape)
 
     def once(x: jax.Array, kernel: jax.Array) -> jax.Array:
         return LOWERINGS[name](x, kernel)
 
-    return _work(shape, once, (x, kernel), looped)
+    return _runnable(shape, once, (x, kernel), looped)
 
 
-def kernel_gradient(shape: Shape, name: str, looped: bool = True) -> Work:
-    """Gradients of a convolution in its kernel."""
+def kernel_gradient(shape: Shape, name: str, looped: bool = True) -> Runnable:
+    """Gradients of a convolution in the kernel."""
     x, kernel, cotangent = _arrays(shape)
 
     def once(kernel: jax.Array, x: jax.Array, cotangent: jax.Array) -> jax.Array:
         _, pull = jax.vjp(lambda k: LOWERINGS[name](x, k), kernel)
         return pull(cotangent)[0]
 
-    return _work(shape, once, (kernel, x, cotangent), looped)
+    return _runnable(shape, once, (kernel, x, cotangent), looped)
 
 
-def _work(shape: Shape, once, arrays, looped: bool) -> Work:
-    """Runs `once`, whose result takes the place of its first argument."""
+def _runnable(shape: Shape, once, arrays, looped: bool) -> Runnable:
+    """Runs `once` repeatedly; in a loop its result becomes its first argument."""
     first, *others = arrays
     call = jax.jit(once)
 
     @jax.jit
     def loop(count, first, *others):
         def body(_, carry):
-            # Together with what changes, or a constant result would leave the loop.
+            # All arguments, or XLA would move a constant result out of the loop.
             first, *rest = lax.optimization_barrier(carry)
             return (once(first, *rest), *rest)
 
@@ -91,11 +88,11 @@ def _work(shape: Shape, once, arrays, looped: bool) -> Work:
 
     images, side, channels = shape
     kernel = (_TAPS, _TAPS, channels, channels)
-    return Work(run, images, images * arithmetic.convolution(side, side, kernel))
+    return Runnable(run, images, images * multiply_adds.convolution(side, side, kernel))
 
 
 def _arrays(shape: Shape) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Images, a kernel whose convolution neither grows nor shrinks them, cotangent."""
+    """Images, a kernel that keeps their size on average, and a cotangent."""
     images, side, channels = shape
     keys = jax.random.split(jax.random.key(0), 3)
     x, cotangent = (

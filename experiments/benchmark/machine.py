@@ -1,9 +1,10 @@
-"""What a benchmark ran on."""
+"""The machine and the versions that figures were measured with."""
 
 from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -11,13 +12,11 @@ from typing import Any
 
 import jax
 
-from .work import cores
-
 _PACKAGES = ("jax", "jaxlib", "libtpu", "flax", "optax", "numpy", "torch")
 
 
-def described(command: str) -> dict[str, Any]:
-    """The machine, the versions, the command, the date and the commit."""
+def describe(command: str) -> dict[str, Any]:
+    """Describes the machine, the versions, the command, the date and the commit."""
     device = jax.devices()[0]
     return {
         "cpu": _cpu(),
@@ -48,6 +47,13 @@ def sentence(machine: dict[str, Any]) -> str:
     return f"{', '.join(parts)}; {', '.join(versions)}; commit {commit}."
 
 
+def cores() -> int:
+    """The number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _cpu() -> str:
     return _field("/proc/cpuinfo", "model name") or platform.processor() or "unknown"
 
@@ -58,7 +64,7 @@ def _memory_gib() -> float:
 
 
 def _field(path: str, name: str) -> str | None:
-    """The first value of a field in one of Linux's tables."""
+    """The first value of a field in a file of Linux's /proc."""
     try:
         lines = Path(path).read_text().splitlines()
     except OSError:
@@ -78,7 +84,7 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """The commit of these files, with a plus if they differ from it."""
+    """The commit of this checkout, with a plus if files differ from it."""
     here = Path(__file__).parent
     head = _git(here, "rev-parse", "--short=12", "HEAD")
     return head and head + "+" * bool(_git(here, "status", "--porcelain"))

@@ -1,4 +1,4 @@
-"""Tables as BENCHMARKS.md has them, from the results as JSON has them."""
+"""The results, as JSON has them, as the tables of BENCHMARKS.md."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def _table_of(job: str, rows: list[Record]) -> str:
 
 
 def table(columns: Columns, rows: Iterable[Any]) -> str:
-    """A table with a column per function of a row."""
+    """A table in Markdown; each column is a function of a row."""
     lines = [[write(row) for write in columns.values()] for row in rows]
     return _markdown(list(columns), lines)
 
 
 def _pivoted(rows: list[Record]) -> str:
-    """A line per setting and a column per implementation, the fastest in bold."""
+    """A table with a line per setting and a column per implementation."""
     names = list(dict.fromkeys(row["implementation"] for row in rows))
     lines = []
     for setting in dict.fromkeys(row["setting"] for row in rows):
@@ -118,7 +118,7 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _of(name: str, text: Callable[[Any], str], absent: str = "") -> Callable:
-    """A cell of one field; `absent` where it is None."""
+    """Writes one field of a row, or `absent` if it is None."""
     return lambda row: absent if row[name] is None else text(row[name])
 
 

@@ -12,6 +12,13 @@ from ..common.errors import UserError
 NETWORK = ("depth", "width", "activation", "pooling", "head", "hidden")
 """The settings that say which weights there are."""
 
+PUBLISHED: dict[str, Any] = {
+    "polynomial": "taylor:5",
+    "eval_polynomial": "taylor:14",
+    "gradient": "fast",
+}
+"""The settings by which the published networks approximate exp."""
+
 
 def _of(help_text: str, default: Any = dataclasses.MISSING, choices=None) -> Any:
     metadata = {"help": help_text, "choices": choices}

@@ -13,7 +13,7 @@ from lipjax import LipConvNet
 from lipjax.convert import NAMES, from_torch, published_names, to_torch
 
 from ..common.errors import UserError
-from ..configs import Config
+from ..configs import PUBLISHED, Config
 from ..data import load
 from ..parallel.mesh import make_mesh
 from ..reporting import tables
@@ -25,7 +25,6 @@ from .weight_files import check_new, read_weights, write_weights
 
 _CIFAR, _SIZE = {"cifar10": 10, "cifar100": 100}, (32, 32, 3)
 _SERIES = ("polynomial", "eval_polynomial", "gradient")
-_PUBLISHED = dict(polynomial="taylor:5", eval_polynomial="taylor:14", gradient="fast")
 
 
 def _of(help_text: str, *choices: str) -> Any:
@@ -139,7 +138,7 @@ def _from_checkpoint(path: Path, request: Request) -> Network:
         hidden=model.hidden,
         data=request.data or _usual_data(model),
     )
-    settings |= _PUBLISHED | request.given("data_dir", *_SERIES)
+    settings |= PUBLISHED | request.given("data_dir", *_SERIES)
     config = Config(**settings)
     return Network(model.clone(exp=exp_approximation(config)), variables, config)
 

@@ -26,6 +26,16 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}h{whole // 60 % 60:02}m"
 
 
+def megabytes(size: float) -> str:
+    """Bytes as 1,029.9 MB.
+
+    Example:
+      >>> megabytes(1029.9e6)
+      '1,029.9 MB'
+    """
+    return f"{size / 1e6:,.1f} MB"
+
+
 def network_text(model: LipConvNet, params: Any) -> str:
     """A network in a few lines: its depth, parameters, sizes, kinds, normalisation."""
     depth = model.stages * model.layers_per_stage
@@ -96,13 +106,3 @@ def summary_table(summary: Summary) -> str:
     values = [f"{100 * v:.2f}" for v in (summary.accuracy, *summary.cra)]
     rows = (names, (*values, f"{summary.mean_radius:.4f}"))
     return "\n".join("".join(f"{cell:>12}" for cell in row) for row in rows)
-
-
-def megabytes(size: float) -> str:
-    """Bytes as 1,234.5 MB.
-
-    Example:
-      >>> megabytes(1234.5e6)
-      '1,234.5 MB'
-    """
-    return f"{size / 1e6:,.1f} MB"

@@ -1,1 +1,7 @@
-"""Training steps compiled for devices that need not be here."""
+"""What a training step takes on many devices: `python -m experiments.scaling`.
+
+compiled_step    a training step compiled for devices that need not be present
+hlo_collectives  what its devices send each other, from the compiled program's text
+predictions      times that a device of given speed would take
+tables           the results as text and as records
+"""

@@ -1,4 +1,4 @@
-"""Training steps compiled for devices that need not be here, and what they take."""
+"""Training steps compiled for devices that need not be present."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 from jax.experimental import topologies
 from jax.sharding import Mesh
 
-from ..benchmark import arithmetic
+from ..benchmark import multiply_adds
+from ..benchmark.memory import peak_bytes
 from ..common.errors import UserError
 from ..configs import Config
 from ..data import Dataset
@@ -20,7 +21,7 @@ from ..training.trainer import Trainer
 from .hlo_collectives import Collective, Sum, collectives, summed
 
 _ALONE = {
-    "TPU_SKIP_MDS_QUERY": "1",  # asks no server what this machine is
+    "TPU_SKIP_MDS_QUERY": "1",  # asks no metadata server
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # takes no lock: no TPU is opened
     "TPU_ACCELERATOR_TYPE": "v5litepod-64",
     "TPU_WORKER_HOSTNAMES": "localhost",
@@ -29,19 +30,19 @@ _ALONE = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
-    """One program.
+class CompiledStep:
+    """What a training step takes, read from its compiled program.
 
     Attributes:
-      where: what it is compiled for.
+      where: kind of device that the program is for.
       data, model: sides of the mesh.
-      batch: images a step, of all devices.
-      arguments, temporaries: bytes on each device; results lie in the arguments' place.
+      batch: images a step, on all devices.
+      arguments, temporaries: bytes on each device; results overwrite the arguments.
       peak: bytes of arguments, results and temporaries on each device.
       collectives: what devices send each other.
-      traffic: bytes that each device sends in a step, by rings.
-      rounds: messages of these rings that wait for each other.
-      operations: floating-point operations of a device, of the needed arithmetic.
+      traffic: bytes that each device sends in a step, if groups are rings.
+      rounds: successive messages of these rings.
+      operations: floating-point operations of a device, those of the definition.
       compile_seconds: on this machine.
     """
 
@@ -59,26 +60,25 @@ class Row:
     compile_seconds: float
 
 
-def read(config: Config, data: Dataset, mesh: Mesh, accumulate: int = 1) -> Row:
-    """Compiles the training step for a mesh, whose devices need not be here."""
+def compile_step(
+    config: Config, data: Dataset, mesh: Mesh, accumulate: int = 1
+) -> CompiledStep:
+    """Compiles the training step for a mesh, whose devices need not be present."""
     trainer = Trainer(config, data, mesh=mesh, accumulate=accumulate)
     begin = time.perf_counter()
     program = trainer.compiled()
     seconds = time.perf_counter() - begin
     memory: Any = program.memory_analysis()
     found = collectives(program.as_text() or "")
-    needed = arithmetic.of_step(trainer.model, trainer.abstract_state().params)
-    return Row(
+    needed = multiply_adds.of_step(trainer.model, trainer.abstract_state().params)
+    return CompiledStep(
         mesh.devices.flat[0].device_kind,
         mesh.shape[DATA],
         mesh.shape[MODEL],
         config.batch_size,
         memory.argument_size_in_bytes,
         memory.temp_size_in_bytes,
-        memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        + memory.temp_size_in_bytes
-        - memory.alias_size_in_bytes,
+        peak_bytes(program),
         summed(found),
         sum(one.traffic for one in found),
         sum(map(_rounds, found)),
@@ -88,17 +88,17 @@ def read(config: Config, data: Dataset, mesh: Mesh, accumulate: int = 1) -> Row:
 
 
 def _rounds(one: Collective) -> int:
-    """Messages that wait for each other, if the group is a ring."""
+    """Successive messages, if the group is a ring."""
     if one.kind.startswith("collective"):
         return 1
     return (one.group_size - 1) * (2 if one.kind == "all-reduce" else 1)
 
 
 def tpu_slice(name: str) -> Sequence[Any]:
-    """The devices of a slice of TPUs that need not be here, as v5e:8x8.
+    """The devices of a slice of TPUs, as v5e:8x8; they need not be present.
 
     Raises:
-      UserError: if there is no compiler for TPUs, or no such slice.
+      UserError: if the compiler for TPUs is not installed, or there is no such slice.
     """
     for variable, value in _ALONE.items():
         os.environ.setdefault(variable, value)

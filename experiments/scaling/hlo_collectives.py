@@ -1,4 +1,4 @@
-"""What devices send each other, read from the text of a compiled program."""
+"""The collective operations in the text of a compiled program."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _DEVICES = re.compile(r"(?:num_partitions|replica_count)=(\d+)")
 
 
 class Collective(NamedTuple):
-    """One operation between devices.
+    """A collective operation.
 
     Attributes:
-      kind: as XLA calls it, one of `KINDS`.
-      bytes: of its result on each device.
-      group_size: how many devices take part in one; 2 of a permutation.
+      kind: XLA's name, one of `KINDS`.
+      bytes: size of the result on each device.
+      group_size: devices that take part; 2 for a permutation.
     """
 
     kind: str
@@ -45,7 +45,7 @@ class Collective(NamedTuple):
 
     @property
     def traffic(self) -> float:
-        """Bytes that each device sends if the group is a ring.
+        """Bytes that each device sends, if the group is a ring.
 
         Example:
           >>> Collective("all-reduce", 1000, 4).traffic
@@ -62,13 +62,13 @@ class Collective(NamedTuple):
 
 
 def collectives(hlo: str) -> list[Collective]:
-    """The operations between devices in a program, in the order of its text.
+    """The collective operations of a program, in the order of its text.
 
-    One inside a loop is there once, however often the loop runs. One that is started
-    and waited for apart is counted where it starts. Groups of one device are left out.
+    An operation in a loop counts once, however often the loop runs. An asynchronous
+    operation counts where it starts. Groups of one device are left out.
 
     Args:
-      hlo: text of a compiled program, as `jax.stages.Compiled.as_text` gives it.
+      hlo: text of a compiled program, from `jax.stages.Compiled.as_text`.
 
     Example:
       >>> line = "%a = f32[8,2]{1,0} all-gather(%b), replica_groups=[2,4]<=[8]"
@@ -92,7 +92,7 @@ def _all(hlo: str) -> Iterator[Collective]:
 
 
 def _bytes(array: tuple[str, str]) -> int:
-    """Of an array written as a type and its sides."""
+    """Bytes of an array, given as its type and sides."""
     kind, sides = array
     bits = _BITS.match(kind)
     width = int(bits[1]) if bits else 8
@@ -100,10 +100,10 @@ def _bytes(array: tuple[str, str]) -> int:
 
 
 def _received(kind: str, sizes: list[int]) -> list[int]:
-    """The results among what an operation that is started apart carries.
+    """The results among the arrays of an asynchronous operation.
 
     All but an all-reduce carry their arguments before their results, and a permutation
-    two counters after them.
+    also two counters after them.
     """
     if kind == "all-reduce" or len(sizes) == 1:
         return sizes
@@ -113,7 +113,7 @@ def _received(kind: str, sizes: list[int]) -> list[int]:
 
 
 def _group(rest: str) -> int:
-    """How many devices are in a group; 0: all of them."""
+    """The number of devices in a group; 0: all devices."""
     if found := _LISTED.search(rest):
         return len(found[1].split(",")) if found[1] else 0
     if found := _COUNTED.search(rest):
@@ -126,7 +126,7 @@ def _group(rest: str) -> int:
 
 
 class Sum(NamedTuple):
-    """All operations of a kind among groups of one size, and their bytes together."""
+    """The number and the total bytes of all operations of one kind and group size."""
 
     kind: str
     group_size: int
@@ -135,7 +135,7 @@ class Sum(NamedTuple):
 
 
 def summed(found: Iterable[Collective]) -> list[Sum]:
-    """The operations by kind and size of the group, the most bytes first.
+    """Sums the operations by kind and group size, the most bytes first.
 
     Example:
       >>> summed([Collective("all-reduce", 8, 2), Collective("all-reduce", 4, 2)])

@@ -9,7 +9,7 @@ import pytest
 from jax import export
 from jax.sharding import AbstractMesh, AxisType
 
-from experiments.benchmark.work import few_images
+from experiments.benchmark.random_data import random_data
 from experiments.configs import Config
 from experiments.parallel.mesh import DATA, MODEL
 from experiments.parallel.shardings import batch_sharding
@@ -29,7 +29,7 @@ def trainer(head="normalized", mesh=(4, 2), **settings):
     axes = (AxisType.Auto,) * 2
     return Trainer(
         config,
-        few_images(32, 8),
+        random_data(32, 8),
         mesh=AbstractMesh(mesh, (DATA, MODEL), axis_types=axes),
     )
 

@@ -1,4 +1,4 @@
-"""Training steps compiled for 64 TPUs by their own compiler: minutes, and no TPU."""
+"""Training steps compiled for 64 TPUs by libtpu, which takes minutes and no TPU."""
 
 import fcntl
 import importlib.metadata
@@ -9,12 +9,13 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import pytest
 from jax.sharding import AbstractMesh, AxisType
 
-from experiments.benchmark.work import few_images
+from experiments.benchmark.random_data import random_data
 from experiments.configs import Config
 from experiments.parallel.mesh import DATA, MODEL
 from experiments.training.trainer import Trainer
@@ -30,9 +31,9 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture(scope="session")
 def libtpu(pytestconfig):
-    """The folder of the compiler that this version of JAX names, kept between runs.
+    """The folder of the libtpu that this version of JAX requires, kept between runs.
 
-    Apart from the other packages: no other test is to see a TPU's library.
+    It is not installed with the other packages, so that no other test imports it.
     """
     found = importlib.util.find_spec("libtpu")
     if found and found.origin:
@@ -63,7 +64,7 @@ def _install(wanted, folder):
 
 
 def compiled(libtpu, folder, depth, head, model_parallel=1):
-    """What the program reports of a step on 64 chips."""
+    """The program's report of a step on 64 chips."""
     out = folder / "scaling.json"
     result = program(
         "scaling",
@@ -84,8 +85,8 @@ def described(depth, head, model_parallel=1):
     """Shapes of the parameters, and bytes of the step's arguments on each device."""
     config = Config(depth=depth, head=head, batch_size=BATCH, dtype="bfloat16")
     shape = (64 // model_parallel, model_parallel)
-    mesh = AbstractMesh(shape, (DATA, MODEL), axis_types=(AxisType.Auto,) * 2)
-    trainer = Trainer(config, few_images(50_000, 32), mesh=mesh)
+    mesh: Any = AbstractMesh(shape, (DATA, MODEL), axis_types=(AxisType.Auto,) * 2)
+    trainer = Trainer(config, random_data(50_000, 32), mesh=mesh)
     *arguments, _ = trainer.program()[1]
     shares = [
         math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
@@ -95,7 +96,7 @@ def described(depth, head, model_parallel=1):
 
 
 def gradient(params):
-    """Its bytes: float32, whatever the computation is in."""
+    """Bytes of the gradient, which is float32 whatever the dtype of the computation."""
     return 4 * sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
@@ -107,7 +108,7 @@ def test_copies_of_the_network_share_the_images(libtpu, tmp_path, depth, head):
     assert (row["data"], row["model"], row["batch"]) == (64, 1, BATCH)
     sent = row["collectives"]
     assert {(one["kind"], one["group_size"]) for one in sent} == {("all-reduce", 64)}
-    # besides the gradient: the loss, and how many images are right
+    # 8 bytes beside the gradient: the loss and the number of correct images
     assert sum(one["bytes"] for one in sent) == gradient(params) + 8
     assert arguments <= row["arguments"] <= (1 + PADDING) * arguments
     assert row["peak"] <= row["arguments"] + row["temporaries"] + 2**20
@@ -122,7 +123,7 @@ def test_groups_of_four_share_wide_layers(libtpu, tmp_path, depth, head):
     assert arguments <= row["arguments"] <= (1 + PADDING) * arguments
     assert arguments < described(depth, head)[1]
     assert row["peak"] < MEMORY / 4
-    # between copies of the network nothing but the shares of the gradient
+    # copies of the network exchange only their shares of the gradient
     across = [one for one in row["collectives"] if one["group_size"] >= 16]
     assert {one["kind"] for one in across} == {"all-reduce"}
     assert sum(one["bytes"] for one in across) < gradient(params)

@@ -1,4 +1,4 @@
-"""The benchmark: what it counts, how it takes turns, what it writes. No timings."""
+"""The benchmark counts, takes turns and writes as documented. No timings."""
 
 import dataclasses
 import json
@@ -10,12 +10,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.benchmark import arithmetic, gradients, ours, rows, tables
-from experiments.benchmark.suites import SUITES, Setting, Variant
+from experiments.benchmark import (
+    gradient_errors,
+    measurement,
+    multiply_adds,
+    tables,
+    timing,
+)
+from experiments.benchmark.initial_state import initial_state
+from experiments.benchmark.random_data import random_data
+from experiments.benchmark.runnable import Runnable
+from experiments.benchmark.settings import Setting, Variant
+from experiments.benchmark.suites import SUITES
 from experiments.benchmark.timing import Rounds, alternated
-from experiments.benchmark.work import Work, few_images
-from experiments.configs import Config
-from experiments.training.model import build
+from experiments.configs import PUBLISHED, Config
+from experiments.training.model import build, exp_approximation
+from helpers import registry
 from helpers.programs import ROOT, program, refused
 
 DEGREE = 5
@@ -52,7 +62,7 @@ def products(side, kernel):
 @pytest.mark.parametrize("taps", [1, 3, 5])
 def test_a_convolution_counts_the_taps_that_meet_the_image(side, taps):
     kernel = (taps, taps, 4, 6)
-    assert arithmetic.convolution(side, side, kernel) == products(side, kernel)
+    assert multiply_adds.convolution(side, side, kernel) == products(side, kernel)
 
 
 @pytest.mark.parametrize(
@@ -67,12 +77,10 @@ def test_a_convolution_counts_the_taps_that_meet_the_image(side, taps):
     ],
 )
 def test_a_network_counts_its_applications(gradient, weights, head, features, last):
-    config = Config(depth=3, width=2, head=head, hidden=7, gradient=gradient)
-    config = dataclasses.replace(
-        config, polynomial="taylor:5", eval_polynomial="taylor:14"
-    )
-    data = few_images(8, 8)
-    model, state = build(config, data), ours.initial_state(config, data)
+    exp = PUBLISHED | {"gradient": gradient}
+    config = Config(depth=3, width=2, head=head, hidden=7, **exp)
+    data = random_data(8, 8)
+    model, state = build(config, data), initial_state(config, data)
     convolutions = [
         (8, (3, 3, 3, 3)),  # the image has three channels, the network two
         (4, (3, 3, 8, 8)),
@@ -82,12 +90,16 @@ def test_a_network_counts_its_applications(gradient, weights, head, features, la
     ]
     once = sum(products(*each) for each in convolutions)
     step = once * (2 * DEGREE + weights) + 3 * features
-    assert arithmetic.of_step(model, state.params) == step
-    assert arithmetic.of_evaluation(model, state.params) == 14 * once + features
+    assert multiply_adds.of_step(model, state.params) == step
+    assert multiply_adds.of_evaluation(model, state.params) == 14 * once + features
+
+
+def test_the_published_settings_are_the_published_polynomials():
+    assert exp_approximation(Config(**PUBLISHED)) == registry.PUBLISHED
 
 
 class Machine:
-    """Jobs that take known seconds of its own clock, in the order in which they ran."""
+    """Its jobs advance its own clock by known seconds, and it records their order."""
 
     def __init__(self):
         self.now, self.ran = 0.0, ""
@@ -100,18 +112,18 @@ class Machine:
         return run
 
 
-def test_implementations_take_turns():
+def test_implementations_take_turns(monkeypatch):
     machine = Machine()
+    monkeypatch.setattr(timing, "perf_counter", lambda: machine.now)
     jobs = [machine.job("A", 1.0), machine.job("B", 2.0)]
-    clock = lambda: machine.now  # noqa: E731
-    assert alternated(jobs, [3, 1], Rounds(10, 1, 9, 0), clock) == [[1, 1], [2, 2]]
+    assert alternated(jobs, [3, 1], Rounds(10, 1, 9, 0)) == [[1, 1], [2, 2]]
     assert machine.ran == "ABAB"
-    assert len(alternated(jobs, [1, 1], Rounds(0, 3, 9, 0), clock)[0]) == 3
-    assert len(alternated(jobs, [1, 1], Rounds(1e9, 1, 4, 0), clock)[0]) == 4
+    assert len(alternated(jobs, [1, 1], Rounds(0, 3, 9, 0))[0]) == 3
+    assert len(alternated(jobs, [1, 1], Rounds(1e9, 1, 4, 0))[0]) == 4
 
 
 def working(images=10, multiply_adds=1e6):
-    return Work(lambda units: None, images, multiply_adds)
+    return Runnable(lambda units: None, images, multiply_adds)
 
 
 def failing():
@@ -125,7 +137,7 @@ def test_what_cannot_run_leaves_the_others_their_figures(capsys):
         Variant("PyTorch, compiled", "baseline", failing),
     )
     setting = Setting("train", "small", "float32", variants)
-    found = rows.measured(setting, Rounds(0, 3, 3, 0), {"float32": 1e9})
+    found = measurement.measure(setting, Rounds(0, 3, 3, 0), {"float32": 1e9})
     assert [row.error for row in found][:2] == [None, None]
     assert found[2].error == "RuntimeError: no | compiler here"
     assert found[2].seconds is None and "no | compiler" in capsys.readouterr().err
@@ -136,7 +148,7 @@ def test_what_cannot_run_leaves_the_others_their_figures(capsys):
 
 
 def lowering(name, seconds):
-    row = rows.Row(
+    row = measurement.Measurement(
         "convolution", "8 of 4x4", name, "lowering", "float32", "convolution"
     )
     return dataclasses.asdict(row) | {"seconds": seconds}
@@ -155,17 +167,17 @@ def test_lowerings_are_columns_and_the_fastest_in_a_loop_is_bold():
 
 def test_gradient_errors_are_as_documented():
     """As ExpApproximation says: 1e-3 to 3e-3 at bound 1.2, 3 to 5 times that at 2.2."""
-    row = next(gradients.errors())
+    row = next(gradient_errors.errors())
     assert 1e-2 < row["fast"] < 1e-1
     assert 1e-3 < row["low_rank, bound 1.2"] < 5e-3 < row["low_rank, bound 2.2"] < 2e-2
 
 
 @pytest.mark.parametrize("name", SUITES)
-def test_the_rows_of_a_suite_have_names_of_their_own(name):
+def test_the_rows_of_a_suite_have_different_names(name):
     settings = SUITES[name]().settings
     names = [(s.job, s.name, s.dtype, v.label) for s in settings for v in s.variants]
     assert len(set(names)) == len(names)
-    assert {s.job for s in settings} <= set(rows.UNITS) == set(tables.TITLES)
+    assert {s.job for s in settings} <= set(measurement.UNITS) == set(tables.TITLES)
 
 
 def test_mistakes_are_one_line(tmp_path):
@@ -180,7 +192,7 @@ def finished(tmp_path_factory):
     """The quick suite, with the baseline: its folder."""
     pytest.importorskip("torch")
     out = tmp_path_factory.mktemp("benchmarks") / "quick"
-    # one thread of PyTorch: a busy machine would make it wait for the others
+    # one thread of PyTorch: on a busy machine it would wait for others
     result = program("benchmark", "--suite=quick", f"--out={out}", OMP_NUM_THREADS="1")
     assert result.returncode == 0, result.stderr
     assert "[5/5]" in result.stdout and "left" in result.stdout
@@ -197,8 +209,8 @@ def test_the_results_are_what_their_names_say(finished):
     assert {"jax", "python", "torch"} <= set(machine["versions"])
     assert machine["cores"] >= 1 and machine["torch_threads"] == 1
     assert results["rates"]["float32"] > 0 and results["not_measured"] == []
-    fields = {field.name for field in dataclasses.fields(rows.Row)}
-    assert {row["job"] for row in results["rows"]} == set(rows.UNITS)
+    fields = {field.name for field in dataclasses.fields(measurement.Measurement)}
+    assert {row["job"] for row in results["rows"]} == set(measurement.UNITS)
     for row in results["rows"]:
         assert set(row) == fields and row["error"] is None
         assert row["seconds"] == statistics.median(row["calls"])
@@ -236,7 +248,7 @@ def test_people_get_tables_and_a_picture(finished):
 
 
 def blocked(*flags):
-    """The benchmark where only the packages that a GPU machine has can be imported."""
+    """The benchmark where the packages of data sets and tests cannot be imported."""
     command = [sys.executable, "-c", BLOCKED, *flags]
     return subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=300

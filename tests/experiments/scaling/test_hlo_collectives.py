@@ -1,4 +1,4 @@
-"""What devices send each other, read from programs that say what they send."""
+"""The collective operations that are found in programs of known ones."""
 
 import json
 import os
@@ -17,7 +17,7 @@ import jax
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
-from experiments.collectives import collectives
+from experiments.scaling.hlo_collectives import collectives
 
 mesh = jax.make_mesh((4, 2), ("a", "b"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
 turn = [(0, 1), (1, 2), (2, 3), (3, 0)]
@@ -63,7 +63,7 @@ def test_programs_send_what_they_say():
     ]
 
 
-# As the compilers of TPUs and GPUs write them: tiled, in tuples, in two halves.
+# As the compilers of TPUs and GPUs write them: tiled, in tuples, asynchronous.
 LINES = {
     "%all-reduce.5 = (bf16[10]{0:T(256)(128)(2,1)S(1)}, /*index=1*/bf16[9,32,32]"
     "{2,1,0:T(8,128)(2,1)}) all-reduce(%a, %b), channel_id=1, replica_groups=mesh["
@@ -103,7 +103,7 @@ def test_lines_that_send_nothing_more(line):
 
 def test_rings_send_what_their_arithmetic_says():
     assert Collective("all-reduce", 80, 8).traffic == 140
-    # an all-reduce is these two, the one with a share as its result
+    # an all-reduce is an all-gather after a reduce-scatter, whose result is a share
     assert Collective("all-gather", 80, 8).traffic == 70
     assert Collective("reduce-scatter", 10, 8).traffic == 70
     assert Collective("all-to-all", 80, 8).traffic == 70

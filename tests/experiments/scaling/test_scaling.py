@@ -1,16 +1,16 @@
-"""What the scaling program reports, and the arithmetic of its predictions."""
+"""The scaling program's report and the arithmetic of its predictions."""
 
 import dataclasses
 import json
 
 import pytest
 
-from experiments.scaling.__main__ import Assumed, efficiency, seconds
-from experiments.scaling.compiled_step import Row
+from experiments.scaling.compiled_step import CompiledStep
 from experiments.scaling.hlo_collectives import Sum
+from experiments.scaling.predictions import AssumedDevice, efficiency, seconds
 from helpers.programs import program, refused
 
-ROW = Row(
+STEP = CompiledStep(
     "TPU",
     4,
     1,
@@ -24,14 +24,14 @@ ROW = Row(
     operations=2e12,
     compile_seconds=1,
 )
-DEVICE = Assumed(flops=1e12, bandwidth=1e9, hop=0.5)
+DEVICE = AssumedDevice(flops=1e12, bandwidth=1e9, hop=0.5)
 
 
 def test_a_prediction_is_arithmetic():
-    assert seconds(ROW, DEVICE) == (2.0, 3.0 + 6 * 0.5)
-    assert efficiency(ROW, DEVICE) == 2 / 8
-    assert efficiency(ROW, DEVICE, utilisation=0.1) == 20 / 26
-    alone = dataclasses.replace(ROW, traffic=0.0, rounds=0)
+    assert seconds(STEP, DEVICE) == (2.0, 3.0 + 6 * 0.5)
+    assert efficiency(STEP, DEVICE) == 2 / 8
+    assert efficiency(STEP, DEVICE, utilisation=0.1) == 20 / 26
+    alone = dataclasses.replace(STEP, traffic=0.0, rounds=0)
     assert efficiency(alone, DEVICE) == 1
 
 

@@ -1,10 +1,9 @@
-"""lipjax's jobs: a training step, an evaluation, certificates."""
+"""The jobs by lipjax: a training step, an evaluation, a certification."""
 
 from __future__ import annotations
 
 import functools
 import time
-from typing import Any
 
 import jax
 import numpy as np
@@ -12,24 +11,26 @@ import numpy as np
 from lipjax import Constants, FrozenNetwork, exact_network, freeze
 from lipjax.certify import Certifier
 
-from ..configs import NETWORK, Config
+from ..configs import Config
 from ..data import Dataset
 from ..training.augmentation import to_pixels
 from ..training.evaluation import Evaluator
 from ..training.model import build
-from ..training.state import TrainState, zero_metrics
+from ..training.state import zero_metrics
 from ..training.trainer import Trainer
-from . import arithmetic
-from .work import Work, few_images
+from . import multiply_adds
+from .initial_state import initial_state
+from .memory import peak_bytes
+from .runnable import Runnable
 
-_BATCH = 250  # as `Evaluator`'s
+_BATCH = 250  # as in `Evaluator`
 
 
-def train(config: Config, data: Dataset) -> Work:
-    """Steps of the trainer, inside its loop on the device."""
+def train(config: Config, data: Dataset) -> Runnable:
+    """Steps of the trainer, in its loop on the device."""
     trainer = Trainer(config, data)
     begin = time.perf_counter()
-    program: Any = trainer.compiled()
+    program = trainer.compiled()
     compiling = time.perf_counter() - begin
     carry = trainer.place(initial_state(config, data)), zero_metrics(trainer.mesh)
 
@@ -37,17 +38,17 @@ def train(config: Config, data: Dataset) -> Work:
         nonlocal carry
         carry = jax.block_until_ready(trainer.steps(*carry, steps))
 
-    return Work(
+    return Runnable(
         run,
         config.batch_size,
-        config.batch_size * arithmetic.of_step(trainer.model, carry[0].params),
+        config.batch_size * multiply_adds.of_step(trainer.model, carry[0].params),
         compiling,
-        lambda: _peak(program.memory_analysis()),
+        lambda: peak_bytes(program),
     )
 
 
-def evaluate(config: Config, data: Dataset, images: int) -> Work:
-    """Predictions with radii of a split, by estimates, as a run watches itself."""
+def evaluate(config: Config, data: Dataset, images: int) -> Runnable:
+    """Predictions with estimated radii of a split, as training evaluates them."""
     model = build(config, data)
     evaluator = Evaluator(model, data.levels)
     variables = jax.device_put(initial_state(config, data).variables)
@@ -58,12 +59,12 @@ def evaluate(config: Config, data: Dataset, images: int) -> Work:
             constants = evaluator.estimate_constants(variables)
             evaluator.radii(variables, split, constants)
 
-    needed = arithmetic.of_evaluation(model, variables["params"])
-    return Work(run, len(split), len(split) * needed)
+    needed = multiply_adds.of_evaluation(model, variables["params"])
+    return Runnable(run, len(split), len(split) * needed)
 
 
-def evaluate_frozen(config: Config, data: Dataset, images: int) -> Work:
-    """The same by the frozen network, its weights' share of the work done once."""
+def evaluate_frozen(config: Config, data: Dataset, images: int) -> Runnable:
+    """The same by the frozen network, whose kernels are prepared once."""
     model = build(config, data)
     variables = jax.device_put(initial_state(config, data).variables)
     begin = time.perf_counter()
@@ -79,16 +80,16 @@ def evaluate_frozen(config: Config, data: Dataset, images: int) -> Work:
                 batch = split.images[start : start + _BATCH]
                 jax.block_until_ready(predict(frozen, constants, batch))
 
-    needed = arithmetic.of_evaluation(model, variables["params"])
-    return Work(run, len(split), len(split) * needed, once_seconds=once)
+    needed = multiply_adds.of_evaluation(model, variables["params"])
+    return Runnable(run, len(split), len(split) * needed, once_seconds=once)
 
 
 def _predict(levels: int, frozen: FrozenNetwork, constants: Constants, images):
     return frozen.predict_with_radius(to_pixels(images, levels), constants)
 
 
-def certify(config: Config, data: Dataset, images: int) -> Work:
-    """Proven radii of a batch; the proof of the layers' norms is done once."""
+def certify(config: Config, data: Dataset, images: int) -> Runnable:
+    """Proven radii of a batch; the norms of the layers are proven once."""
     variables = initial_state(config, data).variables
     begin = time.perf_counter()
     certifier = Certifier(exact_network(build(config, data), variables))
@@ -99,32 +100,4 @@ def certify(config: Config, data: Dataset, images: int) -> Work:
         for _ in range(count):
             certifier(x)
 
-    return Work(run, len(x), once_seconds=once)
-
-
-def initial_state(config: Config, data: Dataset) -> TrainState:
-    """The untrained state of a config's network, on the host.
-
-    The series does not count: variants of a setting start from the same weights, and
-    share the time of the initialisation.
-    """
-    network = {name: getattr(config, name) for name in NETWORK}
-    return _initial_state(tuple(network.items()), data.image_shape[0])
-
-
-@functools.lru_cache(maxsize=1)
-def _initial_state(network: tuple[tuple[str, Any], ...], side: int) -> TrainState:
-    count = jax.device_count()
-    config = Config(**dict(network), batch_size=count)
-    trainer = Trainer(config, few_images(count, side))
-    return jax.device_get(trainer.init())
-
-
-def _peak(analysis: Any) -> int:
-    """Bytes of arguments, results and temporaries; donated arguments count once."""
-    return (
-        analysis.argument_size_in_bytes
-        + analysis.output_size_in_bytes
-        + analysis.temp_size_in_bytes
-        - analysis.alias_size_in_bytes
-    )
+    return Runnable(run, len(x), once_seconds=once)

@@ -1,4 +1,4 @@
-"""Weights from elsewhere: published state dicts, and models of lipjax."""
+"""Networks with the weights of models of lipjax."""
 
 from __future__ import annotations
 
@@ -8,60 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from .exponential import ExpApproximation
 from .network import LipConvNet
-from .soc import skew_kernel, unfoldings
 
 if TYPE_CHECKING:
     import lipjax
 
-VECTORS = ("_u1", "_v1", "_u2", "_v2", "_u3", "_v3", "_u4", "_v4")
-
-
-def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of our network that a published state dict amounts to.
-
-    Every convolution there keeps four pairs of singular vectors, of unfoldings that
-    skewness makes equal in pairs. We keep two, each the one with the smaller estimate,
-    so that the smallest of all, the scale, stays the same.
-
-    Args:
-      state: of a whole network, of one SOC or of a head, with the published names.
-
-    Example: `network.load_state_dict(from_published(torch.load(path)))`.
-    """
-    ours: dict[str, Tensor] = {}
-    for name, value in state.items():
-        prefix, _, entry = name.rpartition(".")
-        dot = f"{prefix}." if prefix else ""
-        if entry == "_u1":
-            weight = state[f"{dot}weight"]
-            pairs = _chosen_pairs(weight, [state[f"{dot}{v}"] for v in VECTORS])
-            ours |= {f"{dot}{buffer}": vector for buffer, vector in pairs.items()}
-        elif entry.startswith("theta"):
-            ours[name] = value.flatten()
-        elif entry not in VECTORS:
-            ours[name] = value
-    return ours
-
-
-def _chosen_pairs(weight: Tensor, vectors: list[Tensor]) -> dict[str, Tensor]:
-    """Our four buffers. Published pairs 2 and 4 are of transposes, taps flipped."""
-    u1, v1, u2, v2, u3, v3, u4, v4 = vectors
-    square = ((v1, u1), (-u2.flip(2), v2.flip(3)))
-    wide = ((v3, u3), (v4, -u4.flip(2, 3)))
-    chosen: dict[str, Tensor] = {}
-    for n, matrix in enumerate(unfoldings(skew_kernel(weight))):
-        pairs = [(u.flatten(), v.flatten()) for u, v in (square, wide)[n]]
-        u, v = min(pairs, key=lambda pair: float(pair[0] @ matrix @ pair[1]))
-        chosen |= {f"u{n}": u, f"v{n}": v}
-    return chosen
-
 
 def from_lipjax(model: lipjax.LipConvNet, variables: Mapping[str, Any]) -> LipConvNet:
-    """The same network in PyTorch: the weights and singular vectors are bit-equal.
+    """The same network in PyTorch, its weights and singular vectors equal bit for bit.
 
     Args:
       model: of lipjax; its gradient must be "exact" or "fast".
@@ -103,7 +59,7 @@ def from_lipjax(model: lipjax.LipConvNet, variables: Mapping[str, Any]) -> LipCo
 
 
 def _loaded(network: LipConvNet, state: Mapping[str, Any]) -> LipConvNet:
-    """The network with arrays for its entries, in its dtype and shapes."""
+    """The network with its entries replaced by arrays."""
     due = network.state_dict()
     tensors = {
         name: torch.from_numpy(np.array(value, order="C")).to(due[name].dtype)

@@ -1,4 +1,4 @@
-"""Networks from elsewhere: published state dicts, models of lipjax."""
+"""Networks with the published weights, and with those of lipjax's models."""
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,8 @@ import torch
 from experiments.baseline import LipConvNet, evaluate, from_lipjax
 from helpers.baseline import loaded, relative_error, tensors
 from helpers.networks import small_model
-from lipjax import ExpApproximation, ops
+from helpers.registry import PUBLISHED
 
-PUBLISHED = ExpApproximation(ops.taylor(5), ops.taylor(14), gradient="fast")
 NETWORKS = {
     "crc_full_lip1_hh2_5": ("householder2", "projection", "curvature", 1),
     "crc_full_max_maxmin_10": ("maxmin", "max", "curvature", 2),
@@ -45,7 +44,7 @@ def test_published_networks(shared, name):
     classes, radii = evaluate(network, arrays["x"], arrays["labels"], 3)
     labels = arrays["labels"]
     due = arrays["certificates_sorted"][:, 0] * arrays["lip_const_reference"]
-    due = torch.where(classes == labels, due, 0) * network.scale.min()
+    due = torch.where(classes == labels, due, 0) * network.get_buffer("scale").min()
     assert torch.equal(classes, arrays["logits"].argmax(dim=1))
     np.testing.assert_allclose(radii, due, rtol=1e-4, atol=1e-6)
 
@@ -69,8 +68,9 @@ def _numbers(arrays):
 def test_an_image_of_many_pixels_under_the_head():
     """Features of 2x2 pixels are flattened as lipjax does, channels last."""
     with jax.enable_x64(True):
-        settings = dict(stages=2, param_dtype=jnp.float64, exp=PUBLISHED)
-        model, variables = small_model("normalized", **settings)
+        model, variables = small_model(
+            "normalized", stages=2, param_dtype=jnp.float64, exp=PUBLISHED
+        )
         x = np.random.default_rng(0).uniform(size=(3, 8, 8, 1))
         due = jax.jit(model.apply)(variables, x)
         network = from_lipjax(model, variables).eval()

@@ -1,7 +1,8 @@
-"""The baseline's jobs. Importing this file imports PyTorch."""
+"""The jobs by the PyTorch baseline. Importing this module imports PyTorch."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from typing import Any
@@ -12,15 +13,16 @@ from .. import baseline
 from ..configs import Config
 from ..data import Dataset
 from ..training.model import build
-from . import arithmetic
-from .ours import initial_state
-from .work import Work, cores
+from . import multiply_adds
+from .initial_state import initial_state
+from .machine import cores
+from .runnable import Runnable
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def set_up() -> None:
-    """Threads for every core, float32 in full precision (as lipjax), cuDNN's search."""
+    """Uses all cores, full float32 precision as lipjax does, and cuDNN's autotuner."""
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(cores())
     torch.backends.cudnn.allow_tf32 = False
@@ -28,19 +30,19 @@ def set_up() -> None:
 
 
 def threads() -> int:
-    """How many threads a product takes."""
+    """The number of threads that PyTorch uses."""
     return torch.get_num_threads()
 
 
 def forget_compilations() -> None:
-    """Between settings: PyTorch gives up compiling a function after a few variants."""
+    """Clears the compiler's cache, whose limit of variants a suite would reach."""
     torch.compiler.reset()
 
 
-def train(config: Config, data: Dataset, compiled: bool) -> Work:
-    """Steps as `Trainer` takes them: a drawn batch, crops, flips, a step of SGD."""
+def train(config: Config, data: Dataset, compiled: bool) -> Runnable:
+    """Steps as `Trainer` takes them: a random batch, crops, flips, a step of SGD."""
     before = _allocated()
-    network, needed = _network(config, data, compiled)
+    network, needed, _ = _network(config, data, compiled)
     steps = _Steps(config, data, network.train())
 
     def run(count: int) -> None:
@@ -49,13 +51,13 @@ def train(config: Config, data: Dataset, compiled: bool) -> Work:
         _wait()
 
     size = config.batch_size
-    return Work(run, size, size * needed[0], memory=lambda: _peak(run, before))
+    return Runnable(run, size, size * needed, memory=lambda: _peak(run, before))
 
 
-def evaluate(config: Config, data: Dataset, images: int, compiled: bool) -> Work:
-    """Predictions with radii of the same images as lipjax's."""
+def evaluate(config: Config, data: Dataset, images: int, compiled: bool) -> Runnable:
+    """Predictions with radii of the images that lipjax evaluates."""
     before = _allocated()
-    network, needed = _network(config, data, compiled)
+    network, _, needed = _network(config, data, compiled)
     split = data.test.spread(images)
     x, y = (torch.from_numpy(a).to(DEVICE) for a in (split.images, split.labels))
 
@@ -66,19 +68,20 @@ def evaluate(config: Config, data: Dataset, images: int, compiled: bool) -> Work
         _wait()
 
     count = len(split)
-    return Work(run, count, count * needed[1], memory=lambda: _peak(run, before))
+    return Runnable(run, count, count * needed, memory=lambda: _peak(run, before))
 
 
 class _Steps:
-    """Training, one step after the other."""
+    """Takes training steps, one after the other."""
 
     def __init__(self, config: Config, data: Dataset, network) -> None:
         self.config, self.data, self.network = config, data, network
         train = (data.train.images, data.train.labels)
         self.images, self.labels = (torch.from_numpy(a).to(DEVICE) for a in train)
         self.per_epoch = len(data.train) // config.batch_size
+        names = {f.name for f in dataclasses.fields(baseline.Recipe)} - {"autocast"}
         self.recipe = baseline.Recipe(
-            **{name: getattr(config, name) for name in _RECIPE},
+            **{name: getattr(config, name) for name in names},
             autocast=torch.bfloat16 if config.dtype == "bfloat16" else None,
         )
         self.optimizer = baseline.make_optimizer(network, self.recipe)
@@ -105,29 +108,19 @@ class _Steps:
         return baseline.random_flip(x), self.labels[chosen].long()
 
 
-_RECIPE = (
-    "learning_rate",
-    "momentum",
-    "weight_decay",
-    "temperature",
-    "curvature_penalty",
-    "clip_norm",
-)
-
-
 def _network(config: Config, data: Dataset, compiled: bool):
-    """lipjax's network in PyTorch, and the arithmetic of a step and an evaluation."""
+    """The network in PyTorch, and the multiply-adds of a step and an evaluation."""
     model, variables = build(config, data), initial_state(config, data).variables
     network = baseline.from_lipjax(model, variables).to(DEVICE)
     if compiled:
         baseline.compile_network(network)
     params = variables["params"]
-    counts = arithmetic.of_step(model, params), arithmetic.of_evaluation(model, params)
-    return network, counts
+    step = multiply_adds.of_step(model, params)
+    return network, step, multiply_adds.of_evaluation(model, params)
 
 
 def product(dtype: str, size: int) -> Callable[[], None]:
-    """A square matrix product."""
+    """A product of square matrices."""
     matrix = torch.randn(size, size, device=DEVICE, dtype=getattr(torch, dtype))
 
     def run() -> None:
@@ -147,7 +140,7 @@ def _allocated() -> int:
 
 
 def _peak(run: Callable[[int], None], before: int) -> int | None:
-    """Peak of a unit over what was allocated before; the CPU's is not known."""
+    """Peak of a unit beyond the bytes allocated before; unknown on a CPU."""
     if DEVICE == "cpu":
         return None
     statistics: Any = torch.cuda

@@ -1,4 +1,4 @@
-"""Errors of the gradient rules: against automatic differentiation, in float64."""
+"""Errors of the gradient rules against automatic differentiation, in float64."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ _BATCH = 8
 
 
 def errors() -> Iterator[dict[str, Any]]:
-    """A row per shape and polynomial, with the error of every rule.
+    """Yields a row per shape and polynomial, with the error of every rule.
 
-    Relative l2 error of the skew part of the gradient in the skew kernel, which is
-    random and divided by the smaller norm of its unfoldings: ||J|| is then 1.5 to 1.9.
+    The error is the relative l2 error of the skew part of the gradient in the skew
+    kernel. The kernel is random and divided by the smaller norm of its unfoldings, so
+    that ||J|| is 1.5 to 1.9.
     """
     for side, channels in SHAPES:
         for name, coefficients in POLYNOMIALS.items():

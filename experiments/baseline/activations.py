@@ -1,7 +1,7 @@
-"""Activations and poolings of pairs of channels: (x[:, i], x[:, c/2 + i]).
+"""Activations of (a, b), the first and the second half of the channels.
 
 They select by `torch.where`: the backward of `torch.maximum`, which shares the gradient
-out at ties, takes three times as long.
+at ties, takes three times as long.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class MaxMin(nn.Module):
 
 
 class Householder(nn.Module):
-    """Reflects the pairs beyond the line at angle theta / 2, theta learned."""
+    """Reflects (a, b) beyond the line at angle theta / 2, theta learned."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -32,15 +32,15 @@ class Householder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         a, b = x.chunk(2, dim=1)
-        theta = _column(self.theta, x)
+        theta = per_channel(self.theta, x)
         keep = a * torch.sin(theta / 2) - b * torch.cos(theta / 2) <= 0
         return _where([keep], [(a, b)], _reflect(a, b, theta))
 
 
 class HouseholderOrder2(nn.Module):
-    """Four sectors: identity, reflection, rotation, reflection; learned angles.
+    """Identity, reflection, rotation and reflection in sectors of learned angles.
 
-    The angles are clamped to [0, 2 pi], outside of which the sectors would not join.
+    Angles are clamped to [0, 2 pi], since outside the map would not be continuous.
 
     References: Singla, Singla & Feizi, ICLR 2022, section 5.
     """
@@ -54,7 +54,7 @@ class HouseholderOrder2(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         a, b = x.chunk(2, dim=1)
         theta0, theta1, theta2 = (
-            _column(self.get_parameter(f"theta{n}").clamp(0, 2 * math.pi), x)
+            per_channel(self.get_parameter(f"theta{n}").clamp(0, 2 * math.pi), x)
             for n in range(3)
         )
         angle = torch.atan2(b.detach(), a.detach())
@@ -66,40 +66,8 @@ class HouseholderOrder2(nn.Module):
         return _where([phi < end for end in ends], maps, _reflect(a, b, theta0))
 
 
-class ChannelMaxPool(nn.Module):
-    """(a, b) -> max(a, b)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-
-    def forward(self, x: Tensor) -> Tensor:
-        a, b = x.chunk(2, dim=1)
-        return torch.where(a >= b, a, b)
-
-
-class ProjectionPool(nn.Module):
-    """Signed distance of (a, b) to a wedge of half-angle theta / 2, theta learned.
-
-    References: Singla & Feizi, NeurIPS 2022, section 6.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.theta = nn.Parameter(torch.empty(channels // 2).uniform_(0, math.pi))
-
-    def forward(self, x: Tensor) -> Tensor:
-        a, b = x.chunk(2, dim=1)
-        half = _column(self.theta.clamp(0, math.pi), x) / 2
-        sin, cos = torch.sin(half), torch.cos(half)
-        b = torch.where(b < 0, -b, b)
-        beside = a * cos + b * sin >= 0
-        # 1 where the root is not used: its gradient at 0 would be infinite
-        squared = torch.where(beside, torch.ones_like(a), a * a + b * b)
-        return torch.where(beside, b * cos - a * sin, squared.sqrt())
-
-
-def _column(angles: Tensor, x: Tensor) -> Tensor:
-    """One angle a channel, of a shape and dtype that meet x."""
+def per_channel(angles: Tensor, x: Tensor) -> Tensor:
+    """Angles [c] in a shape and dtype that broadcast against x [n, c, h, w]."""
     return angles.to(x.dtype)[:, None, None]
 
 
@@ -108,11 +76,11 @@ def _reflect(a: Tensor, b: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
     return a * cos + b * sin, a * sin - b * cos
 
 
-def _where(conditions, pairs, otherwise) -> Tensor:
-    """The pair of the first condition that holds, as one tensor."""
-    for condition, pair in zip(reversed(conditions), reversed(pairs), strict=True):
+def _where(conditions, choices, otherwise) -> Tensor:
+    """The two halves chosen by the first condition that holds, as one tensor."""
+    for condition, halves in zip(reversed(conditions), reversed(choices), strict=True):
         otherwise = tuple(
             torch.where(condition, new, old)
-            for new, old in zip(pair, otherwise, strict=True)
+            for new, old in zip(halves, otherwise, strict=True)
         )
     return torch.cat(otherwise, dim=1)

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lipjax import LipConvNet
+from lipjax import LipConvNet, ops
 
 WEIGHT_GRADIENTS: dict[str, Callable[[int], int]] = {
     "fast": lambda degree: 1,
@@ -64,13 +64,8 @@ def convolution(height: int, width: int, kernel: tuple[int, ...]) -> int:
       16
     """
     rows, columns, c_in, c_out = kernel
-    return _meetings(height, rows) * _meetings(width, columns) * c_in * c_out
-
-
-def _meetings(side: int, taps: int) -> int:
-    """Pairs of a position and a tap, along one axis, that meet the image."""
-    offsets = range(-(taps // 2), taps // 2 + 1)
-    return sum(max(0, side - abs(offset)) for offset in offsets)
+    meetings = ops.same_taps(height, rows) * ops.same_taps(width, columns)
+    return meetings * c_in * c_out
 
 
 def _linear(params: Any) -> int:

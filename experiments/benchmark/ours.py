@@ -95,9 +95,12 @@ def certify(config: Config, data: Dataset, images: int) -> Work:
     once = time.perf_counter() - begin
     x = data.test.spread(images).images.astype(np.float64) / data.levels
 
+    curvatures = certifier.curvatures
+
     def run(count: int) -> None:
+        nonlocal curvatures
         for _ in range(count):
-            certifier(x)
+            curvatures = certifier(x, curvatures).curvatures
 
     return Work(run, len(x), once_seconds=once)
 

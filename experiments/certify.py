@@ -103,9 +103,10 @@ def _certificates(
         variables = jax.device_get(state.variables)
         certifier = Certifier(exact_network(folder.model, variables))
         with tqdm(total=len(test), unit="image", disable=None, leave=False) as bar:
-            parts = []
+            parts, curvatures = [], certifier.curvatures
             for x in _pixels(test, levels):
-                parts.append(certifier(x))
+                parts.append(certifier(x, curvatures))
+                curvatures = parts[-1].curvatures
                 bar.update(len(x))
     except ValueError as error:
         raise UserError(f"{folder.path} cannot be certified: {error}") from error
@@ -126,7 +127,7 @@ def _write_proof(
     levels: int,
 ) -> None:
     """Writes the record, the images and the certificates."""
-    record = model_record(certifier)
+    record = model_record(certifier, parts[-1].curvatures)
     digest = hashlib.sha256(record).hexdigest()
     images = io.BytesIO()
     np.savez_compressed(images, images=test.images, labels=test.labels, levels=levels)

@@ -21,7 +21,7 @@ import numpy as np
 from absl import flags
 
 from lipjax import exact_network
-from lipjax.certify import Certificates, Certifier
+from lipjax.certify import Certificates, Certifier, Curvatures
 
 from .certification import extended_precision as extended
 from .common.files import write_json
@@ -48,9 +48,9 @@ def cost_of_proof(folder: RunFolder, variables: Any, test: Split, levels: int):
     certifier = Certifier(exact_network(folder.model, variables))
     proving = time.perf_counter() - begin
     x = np.asarray(test.images, np.float64) / levels
-    found = _certified(certifier, x)  # compiles
+    found = _certified(certifier, x, certifier.curvatures)  # compiles and refines
     begin = time.perf_counter()
-    found = _certified(certifier, x)
+    found = _certified(certifier, x, found.curvatures)
     running = time.perf_counter() - begin
     rows = [
         {"by": "estimates", "radius": _mean(prediction, radius, test), "once": 0.0}
@@ -61,10 +61,15 @@ def cost_of_proof(folder: RunFolder, variables: Any, test: Split, levels: int):
     return rows, certifier, found
 
 
-def _certified(certifier: Certifier, x: np.ndarray) -> Certificates:
-    parts: list[Any] = [certifier(x[i : i + 100]) for i in range(0, len(x), 100)]
+def _certified(
+    certifier: Certifier, x: np.ndarray, curvatures: Curvatures
+) -> Certificates:
+    parts: list[Any] = []
+    for start in range(0, len(x), 100):
+        parts.append(certifier(x[start : start + 100], curvatures))
+        curvatures = parts[-1].curvatures
     arrays: Any = [np.concatenate([p[k] for p in parts]) for k in range(5)]
-    return Certificates(*arrays, points={})
+    return Certificates(*arrays, points={}, curvatures=curvatures)
 
 
 def _mean(prediction: np.ndarray, radius: np.ndarray, test: Split) -> float:

@@ -1,9 +1,9 @@
-"""Checks robustness certificates of lipjax; needs NumPy only, and nothing of lipjax.
+"""Checks robustness certificates of lipjax. Needs NumPy only, and nothing of lipjax.
 
     python verify.py certificates.jsonl --model model.npz --data images.npz
 
 Executes the network in float64 and proves every bound that the model record claims, and
-every radius, by docs/guarantees.md. Exit code: 0 all holds, 1 not, 2 unusable files.
+every radius, by docs/guarantees.md. Exit code: 0 accepted, 1 rejected, 2 unusable file.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ENTRY = {"closed": {"radius", "method"}, "dual": {"radius", "method", "eta", "de
 
 
 class Rejected(Exception):
-    """Something is not proven; the message, one line, says what."""
+    """Something is not proven; the message says what, in one line."""
 
 
 class Unusable(Exception):
@@ -46,7 +46,7 @@ class Unusable(Exception):
 Report = namedtuple("Report", "certificates images mean_radius margin")
 
 
-@np.errstate(all="ignore")  # what overflows is refused where it is compared
+@np.errstate(all="ignore")  # comparisons refuse what has overflowed
 def verify(certificates: str | Path, model: str | Path, data: str | Path) -> Report:
     """Verifies all certificates in a file; raises Rejected or Unusable."""
     with reading(model, Unusable):
@@ -64,13 +64,13 @@ def verify(certificates: str | Path, model: str | Path, data: str | Path) -> Rep
         margin = min(margin, check_batch(batch, network, images))
         radii += [certificate.radius for certificate in batch]
     if not radii:
-        raise Rejected(f"{certificates}: there is no certificate in it")
+        raise Rejected(f"{certificates}: it contains no certificate")
     return Report(len(radii), len(images.bytes), math.fsum(radii) / len(radii), margin)
 
 
 @contextlib.contextmanager
 def reading(where: str | Path, refusal: type[Exception]) -> Any:
-    """Turns whatever goes wrong with an input into one line that says where."""
+    """Turns any failure to use an input into one line that says where."""
     try:
         yield
     except Exception as error:
@@ -84,15 +84,15 @@ def require(holds: Any, otherwise: str) -> None:
 
 
 def number(value: Any, least: float = 0, end: float = HUGE, kind: type = float) -> Any:
-    """The number, if it is one (a whole one where the kind is int) and in the range."""
+    """The value, if it is a number of this kind in the range [least, end)."""
     fits = type(value) in (int, kind) and least <= value < end
-    require(fits, f"{str(value):.40} is no {kind.__name__} from {least:g} to {end:g}")
+    require(fits, f"{str(value):.40} is not {kind.__name__} in [{least:g}, {end:g})")
     return kind(value)
 
 
-def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    require(len(dict(pairs)) == len(pairs), "a key stands twice")
-    return dict(pairs)
+def unique(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    require(len(dict(items)) == len(items), "a key appears twice")
+    return dict(items)
 
 
 def read_images(content: bytes, shape: tuple[int, ...]) -> Record:
@@ -107,7 +107,7 @@ def read_images(content: bytes, shape: tuple[int, ...]) -> Record:
 
 
 def read_model(content: bytes) -> Record:
-    """Reads model.npz, and believes none of its claims."""
+    """Reads model.npz and trusts none of its claims."""
     source = dict(np.load(io.BytesIO(content), allow_pickle=False))
     header = json.loads(source["header"].tobytes(), object_pairs_hook=unique)
     require(header["format"] == "lipjax model 1", "the format is unknown")
@@ -171,7 +171,7 @@ def features_of(model: Record, images: Array) -> Array:
         elif layer.kind == "flatten":
             z = z.reshape(len(z), 1, 1, -1)
         else:
-            z = pairs(layer.kind, *np.split(z, 2, axis=-1), *layer.angles)
+            z = activation(layer.kind, *np.split(z, 2, axis=-1), *layer.angles)
     return z.reshape(len(z), -1)
 
 
@@ -190,8 +190,8 @@ def convolution(layer: Record, z: Array) -> Array:
     return result[..., : len(layer.bias)] + layer.bias
 
 
-def pairs(kind: str, a: Array, b: Array, *angles: Array) -> Array:
-    """The maps of pairs of channels."""
+def activation(kind: str, a: Array, b: Array, *angles: Array) -> Array:
+    """An activation or a pooling of the channels' halves a and b."""
 
     def reflected(t: Array) -> tuple[Array, Array]:
         return a * np.cos(t) + b * np.sin(t), a * np.sin(t) - b * np.cos(t)
@@ -289,7 +289,7 @@ def prove_convolution(layer: Record) -> tuple[int, float]:
 
 
 def norm_holds(layer: Record) -> bool:
-    """Whether ||J|| is at most the norm claimed, if the absolute norm is proven.
+    """Whether ||J|| is at most the claimed norm, given that absolute_norm is proven.
 
     At each frequency of the torus, norm I - iK has to be positive, K = C + iS for the
     sums C of A_t cos and S of A_t sin. (-iK has the opposite frequency's eigenvalues.)
@@ -311,7 +311,7 @@ def norm_holds(layer: Record) -> bool:
 
 def positive(matrix: Array, rounding: float) -> bool:
     """Whether symmetric matrices within `rounding` of this have no eigenvalue < 0."""
-    # Cholesky's method errs by gamma_(n+1) trace (Rump 2006): take off four times that.
+    # Cholesky's method errs by gamma_(n+1) trace (Rump 2006): subtract four times that.
     slack = 4 * gamma(len(matrix) + 8) * np.abs(np.diag(matrix)).sum() + rounding
     with contextlib.suppress(np.linalg.LinAlgError):
         shifted = matrix - UP * (slack + UNDERFLOW) * np.eye(len(matrix))
@@ -342,7 +342,7 @@ def gain_holds(coefficients: list[float], end: float, claim: float) -> bool:
 
 
 def prove_head(model: Record) -> None:
-    """A logit errs by slope times the norm of the features, plus offset."""
+    """Bounds a logit's error by slope times the norm of the features, plus offset."""
     kernel, hidden = np.abs(model.kernel), len(model.kernel)
     model.columns = model.slope = norm_of(kernel.T)
     model.offset = np.zeros_like(model.bias)
@@ -373,7 +373,7 @@ def curvature(model: Record, y: int, t: int) -> float:
 
 
 def read_lines(name: str, lines: list, model: Record, images: Record) -> Any:
-    """Yields the certificates, checked in all that needs no execution."""
+    """Yields the certificates after all checks that need no execution."""
     seen: set[int] = set()
     for i, line in enumerate(lines, 1):
         with reading(f"{name} line {i}", Rejected):
@@ -387,13 +387,13 @@ def read_lines(name: str, lines: list, model: Record, images: Record) -> Any:
 
 
 def read_certificate(fields: dict, x: Array, model: Record, images: Record) -> dict:
-    """Checks what a certificate says of an image, of bytes x, but for the numbers."""
+    """Checks all of a certificate of the image x, in bytes, except its radii."""
     require(sorted(fields) == sorted(LINE), f"the keys are not {', '.join(LINE)}")
-    require(fields["model"] == model.sha256, "it is of another model")
+    require(fields["model"] == model.sha256, "it belongs to another model")
     pixels = x / images.levels
     require((pixels <= 1).all(), "a pixel is not in [0, 1]")
     digest = hashlib.sha256(pixels.astype("<f8").tobytes()).hexdigest()
-    require(fields["image"] == digest, "it is of another image")
+    require(fields["image"] == digest, "it belongs to another image")
     keys = "label", "prediction", "runner_up"
     label, y, second = (number(fields[k], 0, model.classes, int) for k in keys)
     require(label == images.labels[fields["index"]], "the label is not the image's")
@@ -420,12 +420,12 @@ def read_certificate(fields: dict, x: Array, model: Record, images: Record) -> d
 
 
 def check_batch(batch: list[Record], model: Record, images: Record) -> float:
-    """Proves predictions and radii; returns the least difference to those claimed."""
+    """Proves predictions and radii; returns the least excess over the claimed radii."""
     pixels = images.bytes[[c.index for c in batch]] / images.levels
     n0 = norm_of(((pixels - model.mean) / model.std).reshape(len(batch), -1))
     features = features_of(model, pixels)
     for c, logits in zip(batch, head_of(model, features)[0], strict=True):
-        # Summed in another order, a tie may break otherwise. That proves no radius.
+        # Summed in another order, a tie may break the other way. It proves no radius.
         near = logits.max() - 2.0**-30 * np.abs(logits).max()
         if not logits[c.prediction] >= near:
             raise Rejected(f"{c.where}: the prediction is {logits.argmax()}")
@@ -442,13 +442,13 @@ def check_batch(batch: list[Record], model: Record, images: Record) -> float:
 
 
 def proven_radii(features: Array, n0: Array, entries: list, model: Record) -> Array:
-    """The radii proven of features [n, D] for a class each; NaN or below 0 for none."""
+    """Proven radii of features [n, D] against a class each; NaN or below 0 if none."""
     y, t = np.array([(entry.y, entry.t) for entry in entries]).T
     eta, claims = np.array([(entry.eta, entry.radius) for entry in entries]).T
-    # n0, N and E for all images within the radius claimed.
+    # n0, N and E for all images within the claimed radius.
     reach = UP * (n0 + UP * model.per_unit * claims)
     norm, error = (UP * (a + b * reach) for a, b in (model.norm, model.error))
-    # The dual holds for any delta: take that which leads to the rounded sum.
+    # The dual holds for any delta: take the one that leads to the rounded sum.
     points = np.array([f + e.delta for f, e in zip(features, entries, strict=True)])
     delta = points - features
     length, here = norm_of(delta), UP * (norm + norm_of(delta))

@@ -125,7 +125,7 @@ def test_an_uncorrected_dual():
     logits = ops.curvature_logits(weights, z)[0]
     y, t = int(jnp.argmax(logits)), int(jnp.argmin(logits))
     network = pixels_to_logits(jax.tree.map(np.asarray, weights))
-    m = float(Certifier(network).head.curvatures[y, t])
+    m = float(Certifier(network).curvatures.bounds[y, t])
     items = Items(z, *(jnp.array([v]) for v in (y, t, m, m)))
     point = Point(jnp.array([0.5 / m]), jnp.asarray(10 * rng.normal(size=(1, 3))))
     g = ops.curvature_logits(weights, z + point.delta)[0]

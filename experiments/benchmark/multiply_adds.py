@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lipjax import LipConvNet
+from lipjax import LipConvNet, ops
 
 _LINEAR = ("kernel", "hidden_kernel", "output_kernel")
 
@@ -50,13 +50,8 @@ def convolution(height: int, width: int, kernel: tuple[int, ...]) -> int:
       16
     """
     rows, columns, c_in, c_out = kernel
-    return _products(height, rows) * _products(width, columns) * c_in * c_out
-
-
-def _products(side: int, taps: int) -> int:
-    """How often a tap meets the image along one axis, summed over all positions."""
-    offsets = range(-(taps // 2), taps // 2 + 1)
-    return sum(max(0, side - abs(offset)) for offset in offsets)
+    meetings = ops.same_taps(height, rows) * ops.same_taps(width, columns)
+    return meetings * c_in * c_out
 
 
 def _linear(params: Any) -> int:

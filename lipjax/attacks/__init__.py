@@ -1,4 +1,4 @@
-"""l2 attacks: what a network is measured by, and its certificates tested with."""
+"""l2 attacks, to measure networks and to test their certificates; no flax."""
 
 from lipjax.attacks.apgd import apgd as apgd
 from lipjax.attacks.losses import cross_entropy as cross_entropy

@@ -29,8 +29,8 @@ def apgd(
 ) -> jax.Array:
     """Attacks each image by Auto-PGD in l2.
 
-    Gradient ascent with momentum, from a random point, with steps of twice the radius
-    at first. At given checkpoints an image's step is halved, and its search put back to
+    Gradient ascent with momentum, from a random point. The first steps are twice the
+    radius. At fixed checkpoints an image's step is halved and its search goes back to
     its best point, if fewer than 3/4 of the last steps raised the loss, or if neither
     the step nor the best loss has changed since the checkpoint before.
 
@@ -45,8 +45,8 @@ def apgd(
       box: whether pixels must stay in [0, 1].
 
     Returns:
-      Points [n, ...] in the balls: a misclassified one wherever any was met, else the
-      one of the largest loss.
+      Points [n, ...] in the balls: a misclassified one if any was met, else the one of
+      the largest loss.
 
     References: Croce & Hein, Reliable evaluation of adversarial robustness with an
     ensemble of diverse parameter-free attacks, ICML 2020, section 3.
@@ -63,7 +63,7 @@ def apgd(
     value, found, gradient = evaluate(logits, loss, start, labels)
     clean_value, clean_found, _ = evaluate(logits, loss, x, labels)
     best = Best(start, value, found)
-    state = _State(
+    state = _Search(
         point=start,
         before=start,
         gradient=gradient,
@@ -77,7 +77,7 @@ def apgd(
         best=better(Best(x, clean_value, clean_found), best),
     )
 
-    def advance(i, s: _State) -> _State:
+    def advance(i, s: _Search) -> _Search:
         ahead = s.point + per_image(s.step, x) * directions(s.gradient)
         ahead = project(ahead, x, radius, box)
         share = jnp.where(i == 0, 1.0, _MOMENTUM).astype(x.dtype)
@@ -98,18 +98,20 @@ def apgd(
             top_gradient=top_gradient,
             best=better(s.best, new),
         )
-        return lax.cond(since[i] > 0, lambda: _checked(s, since[i]), lambda: s)
+        return lax.cond(since[i] > 0, lambda: _at_checkpoint(s, since[i]), lambda: s)
 
     return lax.fori_loop(0, steps, advance, state).best.point
 
 
-class _State(NamedTuple):
+class _Search(NamedTuple):
+    """The search of n images, after a step."""
+
     point: jax.Array
-    before: jax.Array
+    before: jax.Array  # the point one step earlier
     gradient: jax.Array
     value: jax.Array
     step: jax.Array
-    top: Best  # of the largest loss
+    top: Best  # the point of the largest loss
     top_gradient: jax.Array
     rises: jax.Array  # steps since the last checkpoint that raised the loss
     last_top: jax.Array  # largest loss at the last checkpoint
@@ -117,8 +119,8 @@ class _State(NamedTuple):
     best: Best
 
 
-def _checked(s: _State, since: jax.Array) -> _State:
-    """At a checkpoint: images that make no progress go back and halve their step."""
+def _at_checkpoint(s: _Search, since: jax.Array) -> _Search:
+    """Images that make no progress go back to their best point and halve their step."""
     stuck = 4 * s.rises < 3 * since
     idle = ~s.halved & (s.top.loss <= s.last_top)
     back = stuck | idle
@@ -139,7 +141,7 @@ def _checked(s: _State, since: jax.Array) -> _State:
 
 
 def _checkpoints(steps: int) -> np.ndarray:
-    """For each step, how many there were since the last checkpoint; 0 if it is none."""
+    """Steps since the last checkpoint, at each step that is one; 0 at the others."""
     ends, period, share = [0], 0.22, 0.22
     while share <= 1:
         ends.append(int(np.ceil(share * steps - 1e-9)))

@@ -1,4 +1,4 @@
-"""What attacks share: one evaluation of a batch, and the best of several."""
+"""One evaluation of a batch, and the best of several: what all attacks share."""
 
 from __future__ import annotations
 

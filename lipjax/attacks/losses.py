@@ -1,4 +1,4 @@
-"""What an attack makes larger, one number an image."""
+"""Losses that attacks make larger: one number per image."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def targeted_dlr(rank: int = 1) -> Loss:
 
     .. math:: -\frac{z_y - z_t}{z_{\pi_1} - (z_{\pi_3} + z_{\pi_4}) / 2}
 
-    pi sorts the logits, largest first. It does not change with the logits' scale.
+    pi sorts the logits, largest first. The ratio does not depend on their scale.
 
     Args:
-      rank: which other class is the target t, by their logits; 1: the largest.
+      rank: the target t is the class with the rank-th largest logit among the others.
 
     Returns:
-      A loss for logits of at least four classes.
+      A loss; it raises ValueError for fewer than four classes.
 
     References: Croce & Hein, Reliable evaluation of adversarial robustness, ICML 2020.
 

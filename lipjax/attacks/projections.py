@@ -1,4 +1,4 @@
-"""Balls around images in l2, within the box of pixels or not."""
+"""l2 balls and spheres around images: projections, random points, directions."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def project(
       box: whether pixels must lie in [0, 1].
 
     Returns:
-      Points of the same shape. Clipping moves a point towards a center in the box, so
-      that it stays in the ball.
+      Points of the same shape. Clipping moves them towards centers in the box, so they
+      stay in the balls.
 
     Example:
       >>> project(jnp.array([[3.0, 0.0]]), jnp.zeros((1, 2)), 0.5)
@@ -36,7 +36,7 @@ def project(
 def on_sphere(
     key: jax.Array, center: jax.Array, radius: jax.Array | float
 ) -> jax.Array:
-    """Points drawn uniformly from spheres around [n, ...]; radius one or [n]."""
+    """Draws points uniformly from spheres around images [n, ...]; radius one or [n]."""
     delta = jax.random.normal(key, center.shape, center.dtype)
     radius = jnp.broadcast_to(radius, len(center)).astype(center.dtype)
     return center + per_image(radius / lengths(delta), delta) * delta
@@ -48,12 +48,12 @@ def lengths(delta: jax.Array) -> jax.Array:
 
 
 def directions(gradient: jax.Array) -> jax.Array:
-    """Each image's gradient, scaled to norm 1; zero where it is zero."""
+    """Each image's gradient scaled to norm 1; a zero gradient stays zero."""
     length = lengths(gradient)
     scale = jnp.where(length > 0, 1 / jnp.where(length > 0, length, 1), 0)
     return per_image(scale, gradient) * gradient
 
 
 def per_image(values: jax.Array, like: jax.Array) -> jax.Array:
-    """Values [n], of the rank that broadcasts against images [n, ...]."""
+    """Values [n], reshaped to broadcast against images [n, ...]."""
     return values.reshape(-1, *[1] * (like.ndim - 1))

@@ -1,18 +1,20 @@
-"""Weights and images in, proven bounds and radii out; no flax."""
+"""Exact networks and images in, proven bounds and radii out; no flax."""
 
 from lipjax.certify.certifier import Certificates as Certificates
 from lipjax.certify.certifier import Certifier as Certifier
 from lipjax.certify.convolutions import absolute_norm_bound as absolute_norm_bound
 from lipjax.certify.convolutions import skew_norm_bound as skew_norm_bound
+from lipjax.certify.convolutions import unfolding_bound as unfolding_bound
+from lipjax.certify.curvature import Curvatures as Curvatures
 from lipjax.certify.curvature import (
     additive_curvature_bounds as additive_curvature_bounds,
 )
 from lipjax.certify.curvature import pair_curvature_bound as pair_curvature_bound
 from lipjax.certify.dense import Dense as Dense
-from lipjax.certify.dense import matrix_norm_bound as matrix_norm_bound
 from lipjax.certify.eigenvalues import (
     largest_eigenvalue_bound as largest_eigenvalue_bound,
 )
+from lipjax.certify.eigenvalues import matrix_norm_bound as matrix_norm_bound
 from lipjax.certify.layers import Activation as Activation
 from lipjax.certify.layers import Flatten as Flatten
 from lipjax.certify.layers import LayerBound as LayerBound

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lipjax.certify.curvature import pair_curvature_bound
+from lipjax.certify.curvature import Curvatures, refine
 from lipjax.certify.dual import Items, dual_radius, search
-from lipjax.certify.heads import HeadBound, head_bound
+from lipjax.certify.heads import HeadBound, head_bound, initial_curvatures
 from lipjax.certify.images import (
     SPARE,
     Budget,
     Execution,
     budget,
-    closed_form_in_features,
+    closed_form_distances,
     execute,
     first_reach,
     in_pixels,
 )
-from lipjax.certify.network import Linear, Network, NetworkBound, network_bound
+from lipjax.certify.network import Head, Linear, Network, NetworkBound, network_bound
 from lipjax.certify.rounding import norms_bound
 from lipjax.ops.radii import without_own_class
 
 DUAL_ROWS = 64
 """Problems that one call of the dual solves: the last call is filled up."""
+
+Problem = tuple[int, int]  # an image of the batch, and a class that it is not
 
 
 class Dual(NamedTuple):
@@ -46,8 +49,9 @@ class Certificates(NamedTuple):
         by the exact network nor by its execution in float64.
       runner_up: of shape [n], the class whose radius binds.
       radii: of shape [n, C], against every class; infinite for the prediction.
-      slack: of shape [n, C], what rounding costs of them.
+      slack: of shape [n, C], what rounding takes off the radii.
       points: of every (image, class) that the dual proves.
+      curvatures: what the radii are proven with.
     """
 
     prediction: np.ndarray
@@ -55,11 +59,16 @@ class Certificates(NamedTuple):
     runner_up: np.ndarray
     radii: np.ndarray
     slack: np.ndarray
-    points: dict[tuple[int, int], Dual]
+    points: dict[Problem, Dual]
+    curvatures: Curvatures
 
 
 class Certifier:
-    """Proves radii of images for one network.
+    """Proves radii of images for one network. Calls do not change it.
+
+    A call refines the curvatures of pairs of classes that come to bind, and returns
+    them. Pass them to the next call, so that no pair is refined twice, and those of the
+    last call to `model_record`.
 
     Example:
       >>> with jax.enable_x64(True):
@@ -73,7 +82,8 @@ class Certifier:
     Attributes:
       network: the network.
       bound: what is proven of it.
-      head: what is proven of its head; curvatures are refined as pairs come to bind.
+      head: what is proven of its head.
+      curvatures: proven of its head, none of them refined.
 
     Raises:
       ValueError: as `network_bound`; or for an accelerator without IEEE float64.
@@ -83,115 +93,138 @@ class Certifier:
         _check_device()
         self.network = network
         self.bound: NetworkBound = network_bound(network)
-        self._constants = self.bound._replace(layers=())
         with jax.enable_x64(True):
             self.head: HeadBound = head_bound(network.head)
-        self._refined: set[tuple[int, int]] = set()
+        self.curvatures: Curvatures = initial_curvatures(network.head)
 
-    def __call__(self, x: np.ndarray) -> Certificates:
+    def __call__(
+        self, x: np.ndarray, curvatures: Curvatures | None = None
+    ) -> Certificates:
         """Certificates of images [n, height, width, channels] in [0, 1].
 
+        Args:
+          x: the images.
+          curvatures: those of an earlier call, or else `self.curvatures`.
+
         Raises:
-          ValueError: for no image at all, another shape, or a pixel that is not a
-            number in [0, 1].
+          ValueError: for an empty batch, another shape, or a pixel that is not a number
+            in [0, 1].
         """
         x = _checked(x, self.network.image_shape)
-        diameter = math.sqrt(math.prod(x.shape[1:]))
+        curvatures = self.curvatures if curvatures is None else curvatures
         with jax.enable_x64(True):
-            run = execute(self.network, self.head, jnp.asarray(x))
-            cost = _first_budget(self._constants, self.head, run, diameter)
-            distances, points = self._distances(run, cost)
-            radii = np.array(in_pixels(self._constants, jnp.asarray(distances), cost))
-            slack = np.array(_slack(self._constants, run, cost))
-        prediction = np.asarray(run.prediction)
+            batch = self._execute(x, curvatures)
+            distances, points, curvatures = _distances(batch, curvatures)
+            radii = in_pixels(batch.network, jnp.asarray(distances), batch.cost)
+            slack = np.array(_slack(batch))
+        prediction, radii = np.asarray(batch.run.prediction), np.array(radii)
         radii[np.arange(len(x)), prediction] = np.inf
+        radius, runner_up = radii.min(1), radii.argmin(1)
         return Certificates(
-            prediction, radii.min(1), radii.argmin(1), radii, slack, points
+            prediction, radius, runner_up, radii, slack, points, curvatures
         )
 
-    def _distances(self, run: Execution, cost: Budget):
-        """Proven distances in feature space, and where the dual proves them.
+    def _execute(self, x: np.ndarray, curvatures: Curvatures) -> _Batch:
+        diameter = math.sqrt(math.prod(x.shape[1:]))
+        network = self.bound._replace(layers=())
+        run = execute(self.network, self.head, jnp.asarray(x))
+        cost = _first_budget(network, self.head, curvatures.bounds, run, diameter)
+        return _Batch(self.network.head, network, self.head, run, cost)
 
-        The class that binds is looked at again, with its own curvature and then by the
-        dual, until the one that binds cannot be improved: bounds that are proven are
-        all that decides which other classes are left alone.
-        """
-        distances = np.array(_closed_form(self.head, run, cost))
-        points: dict[tuple[int, int], Dual] = {}
-        if isinstance(self.network.head, Linear):
-            return distances, points
-        prediction = np.asarray(run.prediction)
-        solved: set[tuple[int, int]] = set()
-        while True:
-            nearest = distances.argmin(1)
-            rows = [
-                (i, int(t))
-                for i, t in enumerate(nearest)
-                if 0 < distances[i, t] < np.inf and (i, int(t)) not in solved
-            ]
-            if not rows:
-                return distances, points
-            if self._refine({(int(prediction[i]), t) for i, t in rows}):
-                closed = np.asarray(_closed_form(self.head, run, cost))
-                distances = np.maximum(distances, closed)
-                continue
-            for start in range(0, len(rows), DUAL_ROWS):
-                chunk = rows[start : start + DUAL_ROWS]
-                for (i, t), radius, dual in self._dual(run, cost, chunk):
-                    if radius > distances[i, t]:
-                        distances[i, t], points[i, t] = radius, dual
-            solved |= set(rows)
 
-    def _refine(self, pairs: set[tuple[int, int]]) -> bool:
-        """Whether a pair of classes was new: it gets a curvature of its own."""
-        new = pairs - self._refined
-        if not new:
-            return False
-        weights: Any = self.network.head
-        curvatures = np.array(self.head.curvatures)
-        for y, t in sorted(new):
-            for pair in ((y, t), (t, y)):
-                bound = pair_curvature_bound(weights, *pair)
-                curvatures[pair] = min(curvatures[pair], bound)
-        self.head = self.head._replace(curvatures=jnp.asarray(curvatures))
-        self._refined |= new | {(t, y) for y, t in new}
-        return True
+class _Batch(NamedTuple):
+    """The execution of a batch, and what is proven of its network.
 
-    def _dual(self, run: Execution, cost: Budget, rows: list[tuple[int, int]]):
-        filled = np.array((rows * DUAL_ROWS)[:DUAL_ROWS])
-        radii, point = _solve(
-            self.network.head, self._constants, self.head, run, cost, *filled.T
-        )
-        for row, radius, eta, delta in zip(
-            rows, *map(np.asarray, (radii, *point)), strict=False
+    Attributes:
+      weights: of the head.
+      network: what is proven of the network, without its layers.
+      head: what is proven of the head.
+      run: the execution.
+      cost: what rounding may cost.
+    """
+
+    weights: Head
+    network: NetworkBound
+    head: HeadBound
+    run: Execution
+    cost: Budget
+
+
+def _distances(
+    batch: _Batch, curvatures: Curvatures
+) -> tuple[np.ndarray, dict[Problem, Dual], Curvatures]:
+    """Proven distances in feature space, and what proves them.
+
+    The class that binds gets an individual bound on its curvature, and is then proven
+    by the dual, until the one that binds cannot be improved. The other classes need no
+    work: they are already proven to be farther away.
+    """
+    distances = np.array(_closed_form(batch, curvatures.bounds))
+    points: dict[Problem, Dual] = {}
+    if isinstance(batch.weights, Linear):
+        return distances, points, curvatures
+    prediction = np.asarray(batch.run.prediction)
+    solved: set[Problem] = set()
+    while problems := _binding(distances, solved):
+        pairs = {(int(prediction[i]), t) for i, t in problems}
+        if not all(curvatures.refined[pair] for pair in pairs):
+            curvatures = refine(curvatures, batch.weights, sorted(pairs))
+            closed = np.asarray(_closed_form(batch, curvatures.bounds))
+            distances = np.maximum(distances, closed)
+            continue
+        for problem, distance, point in _dual(batch, curvatures, problems):
+            if distance > distances[problem]:
+                distances[problem], points[problem] = distance, point
+        solved |= set(problems)
+    return distances, points, curvatures
+
+
+def _binding(distances: np.ndarray, solved: set[Problem]) -> list[Problem]:
+    """The images with their nearest class, except where the dual was tried on it."""
+    nearest = enumerate(distances.argmin(1).tolist())
+    return [p for p in nearest if 0 < distances[p] < np.inf and p not in solved]
+
+
+def _dual(
+    batch: _Batch, curvatures: Curvatures, problems: list[Problem]
+) -> Iterator[tuple[Problem, float, Dual]]:
+    """What the dual proves of each problem, and where."""
+    for start in range(0, len(problems), DUAL_ROWS):
+        chunk = problems[start : start + DUAL_ROWS]
+        filled = np.array((chunk * DUAL_ROWS)[:DUAL_ROWS])
+        found, point = _solve(batch, curvatures.bounds, *filled.T)
+        for problem, distance, eta, delta in zip(
+            chunk, *map(np.asarray, (found, *point)), strict=False
         ):
-            yield row, radius, Dual(float(eta), delta)
+            yield problem, distance, Dual(float(eta), delta)
 
 
 @jax.jit
-def _first_budget(network, head, run: Execution, diameter) -> Budget:
-    reach = first_reach(network, head, run, diameter)
+def _first_budget(network, head, curvatures, run: Execution, diameter) -> Budget:
+    reach = first_reach(network, curvatures, run, diameter)
     return budget(network, head, run, reach)
 
 
 @jax.jit
-def _closed_form(head: HeadBound, run: Execution, cost: Budget) -> jax.Array:
-    distances = closed_form_in_features(head, run, cost)
-    return without_own_class(distances, run.prediction)
+def _closed_form(batch: _Batch, curvatures: jax.Array) -> jax.Array:
+    distances = closed_form_distances(curvatures, batch.run, batch.cost)
+    return without_own_class(distances, batch.run.prediction)
 
 
 @jax.jit
-def _slack(network: NetworkBound, run: Execution, cost: Budget) -> jax.Array:
+def _slack(batch: _Batch) -> jax.Array:
     """What rounding takes off the radii, to first order, in pixels."""
+    run, cost = batch.run, batch.cost
     slopes = jnp.where(run.slopes > 0, run.slopes, jnp.inf)
-    return SPARE * (cost.features + cost.margin / slopes) / network.lipschitz
+    return SPARE * (cost.features + cost.margin / slopes) / batch.network.lipschitz
 
 
 @jax.jit
-def _solve(weights, network, head, run: Execution, cost: Budget, images, others):
+def _solve(batch: _Batch, curvatures, images, others):
     """Proven distances of some (image, class), and the points that prove them."""
+    weights, network, head, run, cost = batch
     classes = run.prediction[images]
-    m, above = head.curvatures[classes, others], head.curvatures[others, classes]
+    m, above = curvatures[classes, others], curvatures[others, classes]
     items = Items(run.features[images], classes, others, m, above)
     point = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), search(weights, items))
     away = norms_bound(point.delta)[:, None]
@@ -207,7 +240,8 @@ def _solve(weights, network, head, run: Execution, cost: Budget, images, others)
 def _checked(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     x = np.asarray(x, np.float64)
     if x.shape[1:] != tuple(shape) or len(x) == 0:
-        raise ValueError(f"images [n, {', '.join(map(str, shape))}] are due: {x.shape}")
+        due = ", ".join(map(str, shape))
+        raise ValueError(f"images must have the shape [n, {due}], n > 0: {x.shape}")
     if not (np.isfinite(x).all() and x.min() >= 0 and x.max() <= 1):
         raise ValueError("images have pixels that are not numbers in [0, 1]")
     return x

@@ -1,21 +1,27 @@
-"""Proven norms of skew convolutions with zero padding, at a given image size."""
+"""Proven bounds on the norms of skew convolutions with zero padding."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TypeVar
 
 import jax
 import numpy as np
 
-from lipjax.certify.eigenvalues import is_above, largest_eigenvalue_bound
+from lipjax.certify.eigenvalues import (
+    is_above,
+    largest_eigenvalue_bound,
+    matrix_norm_bound,
+)
 from lipjax.certify.rounding import TINY, UNIT, gamma, up
+from lipjax.ops import unfoldings
 
 Array = TypeVar("Array", jax.Array, np.ndarray)
 
 
 def acting_taps(kernel: Array, height: int, width: int) -> Array:
-    """The middle part of a kernel, without taps that only ever meet the padding.
+    """The middle part of a kernel, without taps that only meet the padding.
 
     Example:
       >>> acting_taps(np.zeros((3, 3, 2, 2)), 1, 8).shape
@@ -58,12 +64,7 @@ def skew_norm_bound(kernel: np.ndarray, height: int, width: int) -> float:
       >>> 1 <= skew_norm_bound(rotation, 8, 8) < 1 + 1e-8
       True
     """
-    kernel = np.asarray(kernel, np.float64)
-    if not np.isfinite(kernel).all():
-        raise ValueError("the kernel has an entry that is not finite")
-    if not np.array_equal(kernel, -kernel[::-1, ::-1].swapaxes(2, 3)):
-        raise ValueError("the kernel is not skew in every bit")
-    kernel = acting_taps(kernel, height, width)
+    kernel = acting_taps(_checked(kernel), height, width)
     rows, columns = kernel.shape[:2]
     grid = (height + rows // 2, width + columns // 2)
     frequencies = [(0, 0)] if rows == columns == 1 else _half(*grid)
@@ -78,13 +79,51 @@ def skew_norm_bound(kernel: np.ndarray, height: int, width: int) -> float:
     return found
 
 
+def unfolding_bound(kernel: np.ndarray) -> float:
+    r"""Proven bound on ||J|| for images of every size, J as in `skew_norm_bound`.
+
+    .. math:: \|J\| \le k \min(\|A_{square}\|, \|A_{tall}\|)
+
+    for the two unfoldings of a skew kernel, see `lipjax.ops.unfoldings`.
+
+    Args:
+      kernel: skew kernel A of shape [k, k, c, c].
+
+    Returns:
+      A float not below ||J||, above the right-hand side by about 5e-11 relative.
+
+    Raises:
+      ValueError: if the kernel is not exactly skew, or not finite.
+
+    Guarantee: see `largest_eigenvalue_bound`.
+
+    References: Singla & Feizi, Fantastic four, ICLR 2021, theorem 1.
+
+    Example:
+      >>> rotation = np.array([[0.0, 1.0], [-1.0, 0.0]]).reshape(1, 1, 2, 2)
+      >>> 1 <= unfolding_bound(rotation) < 1 + 1e-10
+      True
+    """
+    kernel = _checked(kernel)
+    if not kernel.any():
+        return 0.0
+    # Scaled by a power of two, so that squares neither underflow nor overflow.
+    exponent = int(np.frexp(np.abs(kernel).max())[1])
+    norm = min(
+        matrix_norm_bound(np.concatenate(list(blocks), axis=1), tolerance=1e-10)
+        for blocks in unfoldings(np.ldexp(kernel, -exponent))
+    )
+    scaled = float(np.ldexp(up(len(kernel) * norm), exponent))
+    return math.nextafter(scaled, math.inf)
+
+
 def absolute_norm_bound(kernel: np.ndarray) -> float:
     r"""Proven bound on || |J| ||, the convolution by the kernel's absolute values.
 
     .. math:: \| |J| \| \le \Bigl\| \sum_t |A_t| \Bigr\| \le \max_i (S v)_i / v_i
 
-    for any v > 0 (Collatz and Wielandt), S the symmetric sum. It is what the rounding
-    of a convolution is proportional to.
+    for any v > 0 (Collatz and Wielandt), S the symmetric sum. The rounding of a
+    convolution is proportional to it.
 
     Args:
       kernel: skew kernel A of shape [k, k, c, c].
@@ -107,8 +146,18 @@ def absolute_norm_bound(kernel: np.ndarray) -> float:
     return up(ratio * (1 + gamma(kernel.shape[0] ** 2 + len(sums) + 4))) + TINY
 
 
+def _checked(kernel: np.ndarray) -> np.ndarray:
+    """The kernel in float64, if it is finite and exactly skew."""
+    kernel = np.asarray(kernel, np.float64)
+    if not np.isfinite(kernel).all():
+        raise ValueError("the kernel has an entry that is not finite")
+    if not np.array_equal(kernel, -kernel[::-1, ::-1].swapaxes(2, 3)):
+        raise ValueError("the kernel is not skew in every bit")
+    return kernel
+
+
 def _half(height: int, width: int) -> list[tuple[int, int]]:
-    """Frequencies of a torus, one of each opposite pair."""
+    """Frequencies of a torus, one of every two opposite ones."""
     everything = itertools.product(range(height), range(width))
     return [(i, j) for i, j in everything if (i, j) <= ((-i) % height, (-j) % width)]
 

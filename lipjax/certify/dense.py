@@ -1,4 +1,4 @@
-"""A linear layer as one matrix: what its numbers alone prove of it."""
+"""A linear layer as one matrix, and what is proven of it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lipjax.certify.eigenvalues import largest_eigenvalue_bound
+from lipjax.certify.eigenvalues import matrix_norm_bound
 from lipjax.certify.layers import LayerBound, Numbers, Shape
 from lipjax.certify.rounding import TINY, gamma, norm_bound, up
 from lipjax.ops import contract
-
-_TOLERANCE = 1e-6
-"""Of a squared norm. The eigenvalues of P^T P lie within 1e-4 of each other where P is
-orthogonal but for a polynomial: telling the largest by 1e-10 takes Lanczos' iteration
-hundreds of products, by this, which is the rounding of a dozen float32 numbers, 40."""
 
 
 @functools.partial(
@@ -28,11 +23,11 @@ hundreds of products, by this, which is the rounding of a dozen float32 numbers,
 )
 @dataclasses.dataclass(frozen=True)
 class Dense:
-    """x -> x P + bias, of all pixels' channels at once, row by row.
+    """x -> x P + bias, x all pixels' channels, row by row.
 
     Attributes:
       matrix: P, of shape [height width channels of the input, the same of the output].
-      bias: of shape [channels out]; every pixel gets it.
+      bias: of shape [channels out], the same for every pixel.
       sides: height and width of the output.
 
     Example:
@@ -70,45 +65,11 @@ class Dense:
         return bound, (*self.sides, len(self.bias))
 
 
-def matrix_norm_bound(matrix: np.ndarray) -> float:
-    r"""Proven bound on the largest singular value of any matrix.
-
-    .. math:: \|P\|^2 = \lambda_{\max}(P^\top P)
-
-    of the smaller of P^T P and P P^T, whose rounded entries are wrong by at most
-    gamma_n |P^T| |P|, so that their matrix is by at most gamma_n ||P||_F^2. Costs m^2 n
-    products and a few Cholesky factorisations of side m <= n, and the memory of five
-    more matrices of that side.
-
-    Args:
-      matrix: of shape [rows, columns].
-
-    Returns:
-      A float not below the norm, above it by about 5e-7 relative.
-
-    Raises:
-      ValueError: if an entry is not finite.
-
-    Guarantee: see `largest_eigenvalue_bound`.
-
-    Example:
-      >>> 2 <= matrix_norm_bound(np.array([[2.0], [0.0], [0.0]])) < 2 + 1e-5
-      True
-    """
-    matrix = np.asarray(matrix, np.float64)
-    if not np.isfinite(matrix).all():
-        raise ValueError("a matrix has an entry that is not finite")
-    tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
-    gram = tall.T @ tall
-    gram = (gram + gram.T) / 2
-    error = up(gamma(len(tall) + 2) * norm_bound(matrix) ** 2) + TINY
-    return up(math.sqrt(largest_eigenvalue_bound(gram, error, tolerance=_TOLERANCE)))
-
-
 def _absolute_norm_bound(matrix: np.ndarray) -> float:
     """Bound on the norm of the matrix of absolute values.
 
-    The root of the largest row sum times the largest column sum, or Frobenius' norm.
+    It is the smaller of the Frobenius norm and the root of the largest row sum times
+    the largest column sum.
     """
     sizes = np.abs(matrix)
     sums = [

@@ -1,4 +1,4 @@
-r"""The dual certificate of a curvature head: nearly the true distance, and proven.
+r"""The dual certificate of a curvature head: a proven distance, near the true one.
 
 For g = h_y - h_t, -m I <= Hessian, z the features and 0 <= eta < 1/m, the function
 1/2 ||delta||^2 + eta g(z + delta) is (1 - eta m)-strongly convex. Hence, with the
@@ -7,7 +7,8 @@ residual rho = delta + eta grad g(z + delta) at **any** delta,
 .. math:: \operatorname{dist}(z, \{g \le 0\})^2 \ge \|\delta\|^2
           + 2 \eta g(z + \delta) - \frac{\|\rho\|^2}{1 - \eta m}
 
-So a search in float32 may be as rough as it likes: what it finds is proven afterwards.
+So a search in float32 may be as rough as it likes: the point it finds is proven
+afterwards.
 
 Source: Singla & Feizi, ICML 2020, theorem 2 (the dual); the correction by the residual
 follows from strong convexity.
@@ -25,11 +26,11 @@ from lipjax.certify.rounding import FINAL, UNIT, down, gamma, norms_bound, up
 from lipjax.ops import CurvatureWeights, contract
 
 LARGEST_SHARE = 0.97
-"""Of 1/m, the largest eta that is tried."""
+"""The largest eta that is tried, as a share of 1/m."""
 
 
 class Items(NamedTuple):
-    """One problem a row: features, the predicted class, the other, their curvatures."""
+    """One problem per row: features, the predicted and the other class, curvatures."""
 
     features: jax.Array  # [n, D]
     classes: jax.Array  # [n], y
@@ -39,7 +40,7 @@ class Items(NamedTuple):
 
 
 class Point(NamedTuple):
-    """Where the bound is evaluated: any eta >= 0 and any delta make a valid one."""
+    """Where the bound is evaluated: it is valid for any eta >= 0 and any delta."""
 
     eta: jax.Array  # [n]
     delta: jax.Array  # [n, D]
@@ -48,7 +49,7 @@ class Point(NamedTuple):
 def margin_and_gradient(
     weights: CurvatureWeights, items: Items, delta: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """g [n] and its gradient [n, D] at features + delta, of each item's pair."""
+    """The margin g [n] and its gradient [n, D] at features + delta."""
     columns = weights.output_kernel.T
     d = columns[items.classes] - columns[items.others]
     bias = weights.output_bias
@@ -66,14 +67,14 @@ def dual_radius(
     margin_error: jax.Array,
     gradient_error: jax.Array,
 ) -> jax.Array:
-    """Proven distance inside which the margin, less its error, stays positive.
+    """Proven distances inside which the margins stay positive, despite their errors.
 
     Args:
       weights: of the head, float64.
       items: n problems.
       point: eta and delta of each.
-      margin_error: [n], what to take off every margin.
-      gradient_error: [n], bound on the error of the gradient's norm.
+      margin_error: bounds on the margins' errors, of shape [n].
+      gradient_error: bounds on the errors of the gradients' norms, of shape [n].
 
     Returns:
       Of shape [n]; 0 where eta is not below 1/m, or the point proves nothing.
@@ -96,10 +97,10 @@ def dual_radius(
 def search(
     weights: CurvatureWeights, items: Items, *, rounds: int = 12, steps: int = 5
 ) -> Point:
-    """Looks for eta and delta that give a large `dual_radius`, in float32.
+    """Searches for eta and delta that give a large `dual_radius`, in float32.
 
-    Gradient steps in delta for a given eta; eta by the false position on the sign of
-    the margin there, which falls as eta grows. The best point seen is kept.
+    For a given eta it takes gradient steps in delta. The margin there falls as eta
+    grows, and eta follows its zero by false position. The best point seen is kept.
 
     Args:
       weights: of the head.
@@ -116,7 +117,7 @@ def search(
     m = jnp.maximum(items.below, 1e-30)
     slope = jnp.sum(gradient**2, axis=1)
     root = jnp.sqrt(slope + 2 * m * g)
-    # The closed form is the dual at delta = 0 and this eta: no search ends below it.
+    # At delta = 0 and this eta the dual is the closed form: no search ends below it.
     eta = 2 * g / jnp.maximum((jnp.sqrt(slope) + root) * root, 1e-30)
     cap = LARGEST_SHARE / m
     eta = jnp.minimum(eta, cap)

@@ -1,17 +1,18 @@
-"""Proven upper bounds on the largest eigenvalue of symmetric matrices.
+"""Proven upper bounds on the largest eigenvalue, and on the norm, of a matrix.
 
 A candidate is proven by a Cholesky factorisation of (candidate I - matrix) that runs to
-its end: no eigenvalue routine has to be trusted.
+its end. No eigenvalue routine has to be trusted.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from scipy.sparse.linalg import ArpackError, eigsh
 
-from lipjax.certify.rounding import TINY, UNIT, gamma, up
+from lipjax.certify.rounding import TINY, UNIT, gamma, norm_bound, up
 
 
 def largest_eigenvalue_bound(
@@ -21,9 +22,9 @@ def largest_eigenvalue_bound(
 
     Args:
       matrix: of shape [n, n], symmetric in every bit.
-      perturbation: bound on the norm of what the matrix may be wrong by.
-      tolerance: what the bound may be too large by, relative: of 1e-10, a matrix whose
-        large eigenvalues lie close together takes many iterations.
+      perturbation: bound on the norm of the matrix' own error.
+      tolerance: how much too large the bound may be, relative. If the large eigenvalues
+        lie close together, 1e-10 takes many iterations.
 
     Returns:
       A float not below the largest eigenvalue of any symmetric matrix that lies within
@@ -53,8 +54,47 @@ def largest_eigenvalue_bound(
     return estimate + margin
 
 
+def matrix_norm_bound(matrix: np.ndarray, *, tolerance: float = 1e-6) -> float:
+    r"""Proven bound on the largest singular value of any matrix.
+
+    .. math:: \|P\|^2 = \lambda_{\max}(P^\top P)
+
+    The smaller of P^T P and P P^T is factorised. Its computed entries are wrong by at
+    most gamma_n |P^T| |P|, and so is the matrix, in norm, by at most gamma_n ||P||_F^2.
+    Costs m^2 n products, a few Cholesky factorisations of side m <= n, and the memory
+    of five more matrices of that side.
+
+    Args:
+      matrix: of shape [rows, columns].
+      tolerance: see `largest_eigenvalue_bound`, of the squared norm. Where P is nearly
+        orthogonal the eigenvalues of P^T P lie within 1e-4 of each other. There 1e-10
+        takes Lanczos' iteration hundreds of products, and 1e-6, which is the rounding
+        of a dozen float32 numbers, takes 40.
+
+    Returns:
+      A float not below the norm, above it by about half the tolerance, relative.
+
+    Raises:
+      ValueError: if an entry is not finite.
+
+    Guarantee: see `largest_eigenvalue_bound`.
+
+    Example:
+      >>> 2 <= matrix_norm_bound(np.array([[2.0], [0.0], [0.0]])) < 2 + 1e-5
+      True
+    """
+    matrix = np.asarray(matrix, np.float64)
+    if not np.isfinite(matrix).all():
+        raise ValueError("a matrix has an entry that is not finite")
+    tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
+    gram = tall.T @ tall
+    gram = (gram + gram.T) / 2
+    error = up(gamma(len(tall) + 2) * norm_bound(matrix) ** 2) + TINY
+    return up(math.sqrt(largest_eigenvalue_bound(gram, error, tolerance=tolerance)))
+
+
 def _estimate(matrix: np.ndarray, tolerance: float) -> float:
-    """Of the largest eigenvalue; iterated where that is quicker."""
+    """Estimates the largest eigenvalue; iterates where that is quicker."""
     n = len(matrix)
     if n > 100:
         try:
@@ -70,7 +110,7 @@ def is_above(bound: float, matrix: np.ndarray, perturbation: float = 0.0) -> boo
     """Whether `bound` is proven to exceed all eigenvalues; False proves nothing.
 
     If Cholesky's algorithm runs to its end on a matrix, no eigenvalue lies below
-    -gamma trace. So a shift by that and by all rounding is taken off first.
+    -gamma trace. So that much, and all other rounding, is subtracted first.
     """
     n = len(matrix)
     diagonal = bound - np.diagonal(matrix)

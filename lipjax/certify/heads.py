@@ -1,4 +1,4 @@
-"""What is proven of a head, once per network: its pairs' constants, its rounding."""
+"""What is proven of a head, once per network: its margins' slopes, its rounding."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lipjax.certify.curvature import additive_curvature_bounds
+from lipjax.certify.curvature import Curvatures, additive_curvature_bounds
 from lipjax.certify.network import Head, Linear
 from lipjax.certify.rounding import ELEMENTARY, TINY, UNIT, gamma, up
 from lipjax.ops import CurvatureWeights
@@ -20,8 +20,8 @@ class LogitError(NamedTuple):
     slope: jax.Array  # [C]
     offset: jax.Array  # [C]
 
-    def of_pairs(self, classes: jax.Array, norm: jax.Array) -> jax.Array:
-        """Bound for the margins l_y - l_t, [n, C]: norm [n] or [n, C]."""
+    def of_margins(self, classes: jax.Array, norm: jax.Array) -> jax.Array:
+        """Bound on the error of the margins l_y - l_t, [n, C]; norm [n] or [n, C]."""
         norm = norm.reshape(len(norm), -1)
         each = self.slope[None] * norm + self.offset[None]
         own = self.slope[classes][:, None] * norm + self.offset[classes][:, None]
@@ -32,15 +32,13 @@ class HeadBound(NamedTuple):
     """What certificates need of a head.
 
     Attributes:
-      slopes: bound on the norm of every margin's gradient, [C, C]; of a linear head
-        alone, 0 otherwise.
-      curvatures: m of every pair, [C, C]: row y, column t is of h_y - h_t; 0 if linear.
+      slopes: bound on the norm of every margin's gradient, [C, C], of a linear head;
+        0 for a curvature head.
       error: of the logits.
       gradient_error: of the norm of each logit's computed gradient.
     """
 
     slopes: jax.Array
-    curvatures: jax.Array
     error: LogitError
     gradient_error: LogitError
 
@@ -51,9 +49,6 @@ def head_bound(head: Head) -> HeadBound:
     Args:
       head: in float64.
 
-    Returns:
-      The bounds; the curvatures are the quick ones of `additive_curvature_bounds`.
-
     Example:
       >>> bound = head_bound(Linear(np.eye(3), np.zeros(3)))
       >>> bool((bound.slopes >= np.sqrt(2 * (1 - np.eye(3)))).all())
@@ -61,8 +56,17 @@ def head_bound(head: Head) -> HeadBound:
     """
     if isinstance(head, Linear):
         return _linear_bound(head)
-    curvatures = jnp.asarray(additive_curvature_bounds(head))
-    return HeadBound(0 * curvatures, curvatures, *_curvature_errors(head))
+    classes = len(head.output_bias)
+    return HeadBound(jnp.zeros((classes, classes)), *_curvature_errors(head))
+
+
+def initial_curvatures(head: Head) -> Curvatures:
+    """The quick bounds of `additive_curvature_bounds`; zero for a linear head."""
+    if isinstance(head, Linear):
+        bounds = np.zeros(2 * head.bias.shape)
+    else:
+        bounds = additive_curvature_bounds(head)
+    return Curvatures(bounds, np.zeros(bounds.shape, bool))
 
 
 def _linear_bound(head: Linear) -> HeadBound:
@@ -73,16 +77,14 @@ def _linear_bound(head: Linear) -> HeadBound:
     distances = jnp.asarray(up(np.linalg.norm(apart, axis=0) * exact))
     slope = up(gamma(size + 2) * np.linalg.norm(kernel, axis=0) * exact)
     offset = up(gamma(size + 2) * np.abs(bias)) + TINY
-    return HeadBound(
-        distances, 0 * distances, _error(slope, offset), _error(0 * slope, 0 * offset)
-    )
+    return HeadBound(distances, _error(slope, offset), _error(0 * slope, 0 * offset))
 
 
 def _curvature_errors(weights: CurvatureWeights) -> tuple[LogitError, LogitError]:
     r"""Rounding of the logits and of their gradients, see docs/guarantees.md.
 
-    With kappa = gamma_(D+4) + 2.5 elementary errors, a hidden unit is wrong by at most
-    kappa (||w_h|| N + |b_h| + 1), and as large as (||w_h|| N + |b_h| + 1).
+    With kappa = gamma_(D+4) + 2.5 elementary errors, a hidden unit is at most
+    ||w_h|| N + |b_h| + 1, and its error is at most kappa times that.
     """
     w1, b1, w2, b2 = (np.asarray(w) for w in weights)
     features, hidden = w1.shape

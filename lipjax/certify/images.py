@@ -1,4 +1,4 @@
-"""Certificates of images: proven radii against every other class."""
+"""The executions of images, their rounding, and radii in closed form."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from lipjax.certify.heads import HeadBound
 from lipjax.certify.network import Linear, Network, NetworkBound
 from lipjax.certify.rounding import UNIT, down, norms_bound, up
 from lipjax.ops import curvature_jacobian
-from lipjax.ops.radii import closed_form, margins
+from lipjax.ops.radii import curvature_radius, margins
 
 SPARE = 1.125
-"""Factor on the rounding that is taken off, so that another execution, whose sums run
-in another order, proves the same radii."""
+"""Factor on the rounding that is subtracted, so that another execution, with sums in
+another order, proves the same radii."""
 
 
 class Execution(NamedTuple):
-    """What one execution in float64 finds of n images."""
+    """One execution of n images in float64."""
 
     prediction: jax.Array  # [n]
     features: jax.Array  # [n, D]
@@ -29,13 +29,13 @@ class Execution(NamedTuple):
 
 
 class Budget(NamedTuple):
-    """What rounding may cost, at the image and anywhere within `reach` of it."""
+    """Bounds on the rounding at the image and anywhere within `reach` of it."""
 
     reach: jax.Array  # [n, C], l2 in pixels
-    features: jax.Array  # [n, C], in the norm of the features, both points together
-    feature_norm: jax.Array  # [n, C], bound on it
-    margin: jax.Array  # [n, C], of the head alone, both points together
-    slope: jax.Array  # [n, C], of the margin's gradient
+    features: jax.Array  # [n, C], error of the features, both points together
+    feature_norm: jax.Array  # [n, C], norm of the features
+    margin: jax.Array  # [n, C], error of the margin by the head, both points together
+    slope: jax.Array  # [n, C], error of the norm of the margin's gradient
 
 
 @jax.jit
@@ -69,7 +69,7 @@ def budget(
       head: what is proven of its head.
       run: the execution at the image.
       reach: l2 in pixels.
-      away: by how much features may be larger still where the head is evaluated.
+      away: how much larger the features may be where the head is evaluated.
     """
     norm = up(run.norm[:, None] + network.scale * reach)
     features = up(2 * network.error(norm))
@@ -78,16 +78,18 @@ def budget(
         reach,
         features,
         feature_norm,
-        up(2 * head.error.of_pairs(run.prediction, feature_norm)),
-        head.gradient_error.of_pairs(run.prediction, feature_norm),
+        up(2 * head.error.of_margins(run.prediction, feature_norm)),
+        head.gradient_error.of_margins(run.prediction, feature_norm),
     )
 
 
-def closed_form_in_features(head: HeadBound, run: Execution, cost: Budget) -> jax.Array:
+def closed_form_distances(
+    curvatures: jax.Array, run: Execution, cost: Budget
+) -> jax.Array:
     """Proven distances [n, C] in feature space inside which no margin can vanish."""
     gaps = run.margins - up(4 * UNIT * jnp.abs(run.margins) + SPARE * cost.margin)
     slopes = up(run.slopes + SPARE * cost.slope)
-    distances = closed_form(gaps, slopes, up(head.curvatures[run.prediction]))
+    distances = curvature_radius(gaps, slopes, up(curvatures[run.prediction]))
     return jnp.where(gaps > 0, down(distances), 0)
 
 
@@ -99,12 +101,12 @@ def in_pixels(network: NetworkBound, distances: jax.Array, cost: Budget) -> jax.
 
 
 def first_reach(
-    network: NetworkBound, head: HeadBound, run: Execution, diameter: float
+    network: NetworkBound, curvatures: jax.Array, run: Execution, diameter: float
 ) -> jax.Array:
-    """Radii [n, C] beyond which no certificate of these images is going to come.
+    """Radii [n, C] that no certificate of these images is going to exceed.
 
     Three times the closed form without rounding; at most the images' diameter.
     """
-    curvatures = head.curvatures[run.prediction]
-    distances = closed_form(jnp.maximum(run.margins, 0), run.slopes, curvatures)
+    gaps = jnp.maximum(run.margins, 0)
+    distances = curvature_radius(gaps, run.slopes, curvatures[run.prediction])
     return jnp.minimum(up(3 * distances / network.lipschitz), diameter)

@@ -1,7 +1,7 @@
 """The layers of a certified network: what they compute, and what is proven of it.
 
-Every layer has `__call__(x)`, the execution in float64 by plain dot products alone, and
-`bound(shape) -> (LayerBound, output shape)`. A new kind of layer joins by having both.
+Every layer has `__call__(x)`, its execution in float64 by plain dot products only, and
+`bound(shape) -> (LayerBound, output shape)`. A new kind of layer needs both.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class LayerBound(NamedTuple):
 
 
 class Layer(Protocol):
-    """What the certificate needs of a layer."""
+    """What certificates need of a layer."""
 
     def __call__(self, x: jax.Array) -> jax.Array: ...
 
@@ -57,7 +57,7 @@ class Layer(Protocol):
 )
 @dataclasses.dataclass(frozen=True)
 class SkewConvolution:
-    """x -> p(J) x + bias, after space-to-depth; J the convolution by a skew kernel.
+    """x -> p(J) x + bias after space-to-depth, J the convolution by a skew kernel.
 
     Attributes:
       kernel: skew in every bit, of shape [k, k, c, c].
@@ -85,7 +85,7 @@ class SkewConvolution:
         norm = skew_norm_bound(kernel, height, width)
         absolute = absolute_norm_bound(kernel)
         k, channels = kernel.shape[0], kernel.shape[2]
-        # A pixel meets at most min(k, side) taps a side; a_j x and the bias come too.
+        # A pixel meets at most min(k, side) taps per side; a_j x and the bias add two.
         error = gamma(min(k, height) * min(k, width) * channels + 2)
         offset = norm_bound(np.asarray(self.bias)) * up(math.sqrt(height * width))
         bound = LayerBound(
@@ -98,10 +98,10 @@ class SkewConvolution:
         return bound, (height, width, len(self.bias))
 
     def _relative_error(self, norm: float, absolute: float, error: float) -> float:
-        """Of Horner's rule: each step is a dot product, and amplifies earlier errors.
+        """The error of Horner's rule, relative to ||x||.
 
-        The exact iterate w_j = sum_{i >= j} a_i J^(i-j) x has a norm that the gain of
-        those coefficients bounds.
+        Each step is a dot product and amplifies earlier errors. The gain of a_j ... a_d
+        bounds the norm of the exact iterate w_j = sum_{i >= j} a_i J^(i-j) x.
         """
         a = self.coefficients
         total = up(error * abs(a[-1]))
@@ -112,7 +112,7 @@ class SkewConvolution:
 
 
 def plain_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The convolution by matrix products: dot products, whatever the platform."""
+    """The convolution by matrix products: plain dot products on every platform."""
     *batch, height, width, channels = x.shape
     side = max(height, width)
     kernel = acting_taps(kernel, side, side)
@@ -120,15 +120,15 @@ def plain_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return y.reshape(*batch, height, width, kernel.shape[-1])
 
 
-_PAIRS = {
+_ACTIVATIONS = {
     "maxmin": (ops.maxmin, 1, 0.0),
     "householder": (ops.householder, 1, 64 * UNIT),
     "householder2": (ops.householder2, 1, 512 * UNIT),
     "max": (ops.channel_max_pool, 2, 0.0),
     "projection": (ops.projection_pool, 2, 64 * UNIT),
 }
-"""Map of channel pairs, by what it divides the channels, and its relative error: see
-docs/guarantees.md."""
+"""By kind: the function, the factor by which it reduces the channels, and its relative
+rounding error, see docs/guarantees.md."""
 
 
 @functools.partial(
@@ -136,21 +136,21 @@ docs/guarantees.md."""
 )
 @dataclasses.dataclass(frozen=True)
 class Activation:
-    """An activation or a pooling of channel pairs; 1-Lipschitz for all angles.
+    """An activation or a pooling of the channels' halves; 1-Lipschitz for all angles.
 
     Attributes:
       kind: "maxmin", "householder", "householder2", "max" or "projection".
-      angles: of shape [channels / 2] each, as many as the kind has.
+      angles: of shape [channels / 2] each: 0, 1, 3, 0 or 1 of them.
     """
 
     kind: str
     angles: tuple[Numbers, ...] = ()
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return _PAIRS[self.kind][0](x, *self.angles)
+        return _ACTIVATIONS[self.kind][0](x, *self.angles)
 
     def bound(self, shape: Shape) -> tuple[LayerBound, Shape]:
-        _, divisor, relative = _PAIRS[self.kind]
+        _, divisor, relative = _ACTIVATIONS[self.kind]
         tiny = TINY if relative else 0.0
         height, width, channels = shape
         return (
@@ -162,7 +162,7 @@ class Activation:
 @functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
 class Flatten:
-    """All pixels' channels as those of a single pixel."""
+    """Moves all pixels' channels into a single pixel."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return x.reshape(*x.shape[:-3], 1, 1, -1)

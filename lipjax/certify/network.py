@@ -1,4 +1,4 @@
-"""The certified object: a network whose weights are the float64 numbers given."""
+"""Exact networks, whose weights are float64 numbers, and what is proven of them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Linear(NamedTuple):
     bias: Numbers  # [C]
 
 
-_LARGEST = 2.0**150  # squares and products stay far from overflow
-
 Head = Linear | CurvatureWeights
+
+_LARGEST = 2.0**150  # squares and products stay far from overflow
 
 
 @functools.partial(
@@ -56,7 +56,7 @@ class Network:
         return (x - mean) / std
 
     def features(self, x: jax.Array) -> jax.Array:
-        """What the head sees of images in [0, 1]: [n, h, w, c] -> [n, D]."""
+        """The head's input for images in [0, 1]: [n, h, w, c] -> [n, D]."""
         z = self.normalize(x)
         for layer in self.layers:
             z = layer(z)
@@ -75,7 +75,7 @@ class Network:
 
 
 class Affine(NamedTuple):
-    """The bound slope n + offset in the norm n of a normalised image."""
+    """The bound slope n + offset, n the norm of a normalised image."""
 
     slope: float
     offset: float
@@ -88,10 +88,10 @@ class NetworkBound(NamedTuple):
     """What is proven of a network's features, and of their execution in float64.
 
     Attributes:
-      lipschitz: of the features in the pixels, l2.
+      lipschitz: constant of the features as a function of the pixels, l2.
       scale: Lipschitz constant of the normalisation, 1 / min std.
-      norm: bound on the executed features' norm, in that of the normalised image.
-      error: bound on the executed features' distance from the exact ones.
+      norm: bound on the executed features' norm, in the norm of the normalised image.
+      error: bound on the executed features' distance from the exact ones, likewise.
       layers: of every layer.
     """
 
@@ -116,8 +116,8 @@ def network_bound(network: Network) -> NetworkBound:
       The bounds, valid for every image.
 
     Raises:
-      ValueError: if a weight is not finite, or so large that numbers may overflow, a
-        std not positive, or a kernel not skew.
+      ValueError: if a weight is not finite or so large that numbers may overflow, if a
+        std is not positive, or if a kernel is not skew.
 
     Guarantee: see docs/guarantees.md, theorem 1.
     """

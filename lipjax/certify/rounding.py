@@ -1,8 +1,7 @@
-"""What IEEE double precision can do to a number: the error analysis' vocabulary.
+"""The rounding of IEEE double precision: the constants of the error analysis.
 
-Numbers of this file are bounds that are themselves computed in floating point: sums and
-products of positive numbers, far fewer than 4000 operations each, so that `up` covers
-their own rounding.
+Bounds are themselves computed in floating point. They are sums and products of positive
+numbers, of far fewer than 4000 operations each, so `up` covers their own rounding.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ UNIT = 2.0**-53
 """Largest relative error of one rounded operation."""
 
 TINY = 2.0**-500
-"""Covers underflow, flushed or gradual, in one operation on a whole array: products
-lose at most 2^-1022 each, a root of a sum of squares at most 2^-510."""
+"""Covers underflow, flushed or gradual, in one operation on a whole array. A product
+loses at most 2^-1022, the root of a sum of squares at most 2^-510."""
 
 ELEMENTARY = 8 * UNIT
 """Assumed relative error of sin, cos, atan2, exp and log1p: 4 units in the last
 place."""
 
 FINAL = 2.0**-40
-"""Relative error, with room to spare, of a bound's own arithmetic."""
+"""Relative error of a bound's own arithmetic, with room to spare."""
 
 
 def gamma(terms: int) -> float:
@@ -42,12 +41,12 @@ def gamma(terms: int) -> float:
 
 
 def up(value):
-    """The result of a bound's arithmetic, enlarged beyond that arithmetic's error."""
+    """A bound, enlarged by more than the error of its own arithmetic."""
     return value * (1 + FINAL)
 
 
 def down(value):
-    """The result of a positive bound's arithmetic, made smaller by the same."""
+    """A positive lower bound, reduced by more than the error of its own arithmetic."""
     return value * (1 - FINAL)
 
 
@@ -63,6 +62,6 @@ def norm_bound(array: np.ndarray) -> float:
 
 
 def norms_bound(vectors: jax.Array) -> jax.Array:
-    """Upper bounds on the l2 norms along the last axis, in JAX."""
+    """Upper bounds on the l2 norms along the last axis, for arrays of JAX."""
     longest = 1 + gamma(vectors.shape[-1] + 8)
     return up(jnp.linalg.norm(vectors, axis=-1) * longest) + TINY

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lipjax.certify.certifier import Certificates, Certifier
+from lipjax.certify.curvature import Curvatures
 from lipjax.certify.layers import Activation, Flatten, Layer, SkewConvolution
 from lipjax.certify.network import Linear, Network
 from lipjax.ops import CurvatureWeights
@@ -22,14 +23,15 @@ from lipjax.ops import CurvatureWeights
 MODEL_FORMAT = "lipjax model 1"
 
 
-def model_record(certifier: Certifier) -> bytes:
-    """The content of a model record: weights, and what is proven of each layer.
+def model_record(certifier: Certifier, curvatures: Curvatures) -> bytes:
+    """The content of a model record: the weights and what is proven of each layer.
 
-    An .npz archive of float64 arrays and a `header` in JSON. The same network always
-    gives the same bytes.
+    An .npz archive of float64 arrays and a `header` in JSON. The same network and
+    curvatures always give the same bytes.
 
     Args:
-      certifier: after all images, so that every curvature that they need is in it.
+      certifier: of the network.
+      curvatures: those of the last certificates, so that the record proves all images.
 
     Raises:
       ValueError: for a layer that the format does not have: `Dense`, of frozen
@@ -45,7 +47,7 @@ def model_record(certifier: Certifier) -> bytes:
     head = network.head
     arrays |= {f"head.{name}": value for name, value in head._asdict().items()}
     if isinstance(head, CurvatureWeights):
-        arrays["head.curvatures"] = np.asarray(certifier.head.curvatures)
+        arrays["head.curvatures"] = curvatures.bounds
     header = {
         "format": MODEL_FORMAT,
         "image_shape": network.image_shape,
@@ -72,10 +74,10 @@ def read_network(content: bytes) -> Network:
         if header["format"] != MODEL_FORMAT:
             raise ValueError(f"its format is {header['format']!r}")
         layers = tuple(
-            _layer(described, _below(arrays, f"layers.{i}."))
+            _layer(described, _with_prefix(arrays, f"layers.{i}."))
             for i, described in enumerate(header["layers"])
         )
-        parts = _below(arrays, "head.")
+        parts = _with_prefix(arrays, "head.")
         parts.pop("curvatures", None)
         kind: Any = Linear if header["head"] == "linear" else CurvatureWeights
         return Network(
@@ -96,7 +98,7 @@ def certificate_rows(
     model: str,
     first: int = 0,
 ) -> Iterator[dict[str, Any]]:
-    """A certificate per image, as dictionaries for JSON lines.
+    """Yields one certificate per image, as a dictionary for a line of JSON.
 
     Args:
       certificates: of a batch.
@@ -170,7 +172,7 @@ def _layer(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Layer:
     return Activation(kind, tuple(arrays[f"angle{i}"] for i in range(len(arrays))))
 
 
-def _below(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+def _with_prefix(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {
         name.removeprefix(prefix): value
         for name, value in arrays.items()

@@ -199,19 +199,9 @@ def pays(conv: SkewConvolution, shape: Shape, most: int) -> bool:
     """Whether it is quicker as one matrix, of at most so many entries."""
     entries = math.prod(shape) * math.prod(_output_shape(conv, shape))
     k, _, channels, _ = conv.kernel.shape
-    taps = math.prod(_meetings(k, side // conv.stride) for side in shape[:2])
+    taps = math.prod(ops.same_taps(side // conv.stride, k) for side in shape[:2])
     products = (len(conv.coefficients) - 1) * taps * channels**2
     return entries <= most and _SAVING * entries <= products
-
-
-def _meetings(k: int, side: int) -> int:
-    """How many times one of k taps meets one of the pixels along an axis.
-
-    Example:
-      >>> [_meetings(3, side) for side in (1, 2, 4)]
-      [1, 4, 10]
-    """
-    return sum(max(side - abs(tap - k // 2), 0) for tap in range(k))
 
 
 def as_matrix(conv: SkewConvolution, shape: Shape, dtype: Any) -> Dense:

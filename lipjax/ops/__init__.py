@@ -1,10 +1,11 @@
-"""Pure array functions: no flax, no state, no I/O. Layout NHWC, kernels HWIO."""
+"""Pure array functions: no flax, no state, no I/O. Images NHWC, kernels HWIO."""
 
 from lipjax.ops.activations import householder as householder
 from lipjax.ops.activations import householder2 as householder2
 from lipjax.ops.activations import maxmin as maxmin
 from lipjax.ops.contraction import contract as contract
 from lipjax.ops.convolution import same_convolution as same_convolution
+from lipjax.ops.convolution import same_taps as same_taps
 from lipjax.ops.convolution import skew_kernel as skew_kernel
 from lipjax.ops.convolution import transpose_kernel as transpose_kernel
 from lipjax.ops.curvature import SOFTPLUS_CURVATURE as SOFTPLUS_CURVATURE
@@ -13,7 +14,9 @@ from lipjax.ops.curvature import curvature_estimates as curvature_estimates
 from lipjax.ops.curvature import curvature_jacobian as curvature_jacobian
 from lipjax.ops.curvature import curvature_logits as curvature_logits
 from lipjax.ops.curvature import curvature_penalty as curvature_penalty
+from lipjax.ops.curvature import global_curvatures as global_curvatures
 from lipjax.ops.curvature import pair_curvature_estimates as pair_curvature_estimates
+from lipjax.ops.curvature import pair_curvatures as pair_curvatures
 from lipjax.ops.exponential import GRADIENTS as GRADIENTS
 from lipjax.ops.exponential import skew_exponential as skew_exponential
 from lipjax.ops.fusion import fusion_barrier as fusion_barrier
@@ -21,21 +24,18 @@ from lipjax.ops.norms import power_iteration as power_iteration
 from lipjax.ops.norms import random_vectors as random_vectors
 from lipjax.ops.norms import singular_value_estimate as singular_value_estimate
 from lipjax.ops.norms import skew_estimate_gradients as skew_estimate_gradients
-from lipjax.ops.norms import unfolding_bound as unfolding_bound
 from lipjax.ops.norms import unfoldings as unfoldings
 from lipjax.ops.polynomial import Coefficients as Coefficients
 from lipjax.ops.polynomial import chebyshev as chebyshev
 from lipjax.ops.polynomial import polynomial_gain as polynomial_gain
-from lipjax.ops.polynomial import polynomial_loss as polynomial_loss
 from lipjax.ops.polynomial import taylor as taylor
 from lipjax.ops.pooling import channel_max_pool as channel_max_pool
 from lipjax.ops.pooling import projection_pool as projection_pool
 from lipjax.ops.radii import Radii as Radii
 from lipjax.ops.radii import binding_radius as binding_radius
 from lipjax.ops.radii import curvature_radii as curvature_radii
-from lipjax.ops.radii import global_curvatures as global_curvatures
+from lipjax.ops.radii import curvature_radius as curvature_radius
 from lipjax.ops.radii import linear_radii as linear_radii
 from lipjax.ops.radii import margins as margins
-from lipjax.ops.radii import pair_curvatures as pair_curvatures
 from lipjax.ops.space import space_to_depth as space_to_depth
 from lipjax.ops.space import with_channels as with_channels

@@ -1,8 +1,9 @@
-"""Activations that keep the norm of every gradient.
+"""Gradient norm preserving activations.
 
-Channels are split in halves a = x[..., :c/2] and b = x[..., c/2:]; each pair (a, b) is
-mapped by the identity, a reflection or a rotation, as its sector asks; continuously.
-Hence each is 1-Lipschitz, with an orthogonal Jacobian almost replicated.
+The channels are split into halves a = x[..., :c/2] and b = x[..., c/2:]. Each point
+(a, b) is mapped by the identity, a reflection or a rotation, depending on its sector,
+and the maps agree on the sectors' borders. Hence each activation is 1-Lipschitz, and
+its Jacobian is orthogonal almost everywhere.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from jax import lax
 
 
 def halves(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Splits the channels in two halves.
+    """Splits the channels into halves a and b.
 
     Raises:
       ValueError: if the number of channels is odd.
     """
     if x.shape[-1] % 2:
-        raise ValueError(f"pairs need an even number of channels: {x.shape[-1]}")
+        raise ValueError(f"the number of channels must be even: {x.shape[-1]}")
     a, b = jnp.split(x, 2, axis=-1)
     return a, b
 
@@ -28,8 +29,8 @@ def halves(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 def ordered(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The larger and the smaller of two numbers.
 
-    Where they tie the derivative is the identity, an isometry; that of the maximum and
-    the minimum would be their mean, and dearer.
+    At a tie the derivative is the identity, an isometry. JAX's own rule for maximum and
+    minimum would average both, and costs more.
     """
     return jnp.maximum(a, b), jnp.minimum(a, b)
 
@@ -42,7 +43,7 @@ def _ordered_jvp(primals, tangents):
 
 
 def maxmin(x: jax.Array) -> jax.Array:
-    """Sorts each pair of channels: (max(a, b), min(a, b)).
+    """Sorts the channels' halves: (max(a, b), min(a, b)).
 
     Args:
       x: input of shape [..., channels], channels even.
@@ -53,9 +54,10 @@ def maxmin(x: jax.Array) -> jax.Array:
     Raises:
       ValueError: if the number of channels is odd.
 
-    Guarantee: 1-Lipschitz, also in floating point (it only moves numbers).
+    Guarantee: 1-Lipschitz, in floating point as well (it only moves numbers).
 
-    References: Anil, Lucas & Grosse, Sorting out Lipschitz exp, 2019.
+    References: Anil, Lucas & Grosse, Sorting out Lipschitz function approximation,
+    ICML 2019.
 
     Example:
       >>> maxmin(jnp.array([1.0, 5.0, 3.0, 4.0]))
@@ -65,7 +67,7 @@ def maxmin(x: jax.Array) -> jax.Array:
 
 
 def householder(x: jax.Array, theta: jax.Array) -> jax.Array:
-    r"""Reflects each pair that lies on the far side of a line.
+    r"""Reflects each point (a, b) that lies on the far side of a line.
 
     With the line at angle theta / 2: keep (a, b) where
     :math:`a \sin(\theta/2) \le b \cos(\theta/2)`, else
@@ -102,7 +104,7 @@ def householder(x: jax.Array, theta: jax.Array) -> jax.Array:
 def householder2(
     x: jax.Array, theta0: jax.Array, theta1: jax.Array, theta2: jax.Array
 ) -> jax.Array:
-    r"""Householder activation of order 2: four sectors around each pair's origin.
+    r"""Householder activation of order 2: four sectors around the origin of (a, b).
 
     Let phi be the angle of (a, b) above the line at theta0 / 2. Sectors end at
     theta1 / 2, (theta1 + theta2) / 2, pi + theta2 / 2 and 2 pi; their maps are the
@@ -112,8 +114,8 @@ def householder2(
     Args:
       x: input of shape [..., channels], channels even.
       theta0: angles of shape [channels / 2].
-      theta1: as theta0. Angles are clamped to [0, 2 pi], outside of which the maps
-        would not join.
+      theta1: as theta0. Angles are clamped to [0, 2 pi], outside which the maps would
+        not agree on the borders.
       theta2: as theta1.
 
     Returns:
@@ -163,11 +165,11 @@ def _reflect(
 
 
 def _fitting(a: jax.Array, *angles: jax.Array) -> list[jax.Array]:
-    """The angles, of the rank and dtype that meet `a`."""
+    """The angles, reshaped to broadcast against `a`, in its dtype."""
     for theta in angles:
         if theta.shape != a.shape[-1:]:
             raise ValueError(
-                f"angles of shape {theta.shape} do not fit {a.shape[-1]} pairs"
+                f"angles of shape {theta.shape} do not fit {2 * a.shape[-1]} channels"
             )
     leading = range(a.ndim - 1)
     return [jnp.expand_dims(theta.astype(a.dtype), tuple(leading)) for theta in angles]

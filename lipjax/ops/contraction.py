@@ -1,7 +1,7 @@
-"""Contractions whose precision is stated, never left to an accelerator's default.
+"""Contractions in full precision, not in an accelerator's default.
 
-By default a TPU multiplies float32 numbers in bfloat16 and a GPU in TF32, with
-relative errors of 4e-3 and 5e-4; a certificate built on those means nothing.
+By default a TPU multiplies float32 numbers in bfloat16, and a GPU in TF32, with
+relative errors of 4e-3 and 5e-4. A certificate built on such products means nothing.
 """
 
 from __future__ import annotations

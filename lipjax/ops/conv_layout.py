@@ -1,4 +1,4 @@
-"""The order of pixels in which a series of skew convolutions is fast."""
+"""Array layouts in which a chain of skew convolutions is fast."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ Convolution = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 class ConvLayout(NamedTuple):
-    """An order of an image's numbers in which skew convolutions follow each other.
+    """A layout of images, and the skew convolutions of images in it.
 
-    Sums of images may be taken in it. On most platforms and for most shapes it is the
-    usual one.
+    The layout is linear: images in it can be added and scaled. On most platforms and
+    for most shapes it is plain NHWC.
 
     Attributes:
-      enter: images [..., h, w, c] to [n, h, w, c], whose numbers are in this order.
-      convolve: (those, skew kernel) to the convolved ones.
-      leave: back to images [n, h, w, c].
-      gradient: (p, q, skew kernel) to the skew part of the kernel's gradient of
-        <q, p convolved>.
+      enter: maps images [..., h, w, c] to the layout, under the shape [n, h, w, c].
+      convolve: maps (images in the layout, skew kernel) to the convolved images.
+      leave: maps images in the layout back to NHWC, [n, h, w, c].
+      gradient: maps (p, q, skew kernel), p and q in the layout, to the skew part of the
+        gradient of <q, p convolved> in the kernel.
     """
 
     enter: Callable[[jax.Array], jax.Array]
@@ -50,10 +50,20 @@ class ConvLayout(NamedTuple):
 
 
 def conv_layout(x: jax.Array, kernel: jax.Array) -> ConvLayout:
-    """The order in which such images are best convolved by such skew kernels.
+    """The fastest layout for images like `x` and skew kernels like `kernel`.
+
+    Args:
+      x: images of shape [..., h, w, c].
+      kernel: skew, of shape [k, k, c, c].
 
     Raises:
       ValueError: as `same_convolution`.
+
+    Example:
+      >>> x, kernel = jnp.ones((8, 8, 4)), jnp.zeros((3, 3, 4, 4))
+      >>> layout = conv_layout(x, kernel)
+      >>> layout.leave(layout.convolve(layout.enter(x), kernel)).shape
+      (1, 8, 8, 4)
     """
     check_shapes(x, kernel)
     shape = x.shape[-3:]
@@ -65,29 +75,29 @@ def conv_layout(x: jax.Array, kernel: jax.Array) -> ConvLayout:
         one_pixel = max(shape[:2]) == 1
         gradient = _gradient_of_pixels if one_pixel else _projected_gradient
         return ConvLayout(enter, lowered, same, functools.partial(gradient, lowered))
-    order = _SINGLE_TILES if shape[0] == shape[1] <= 4 else _TILES
+    layout = _SINGLE_TILES if shape[0] == shape[1] <= 4 else _TILES
     return ConvLayout(
-        lambda x: _on_cpu(order.enter, enter(x)),
+        lambda x: _on_cpu(layout.enter, enter(x)),
         lambda z, kernel: lax.platform_dependent(
-            z, kernel, cpu=order.convolve, default=platform_convolution
+            z, kernel, cpu=layout.convolve, default=platform_convolution
         ),
-        lambda z: _on_cpu(order.leave, z),
+        lambda z: _on_cpu(layout.leave, z),
         lambda p, q, kernel: lax.platform_dependent(
             p,
             q,
             kernel,
-            cpu=order.gradient,
+            cpu=layout.gradient,
             default=functools.partial(_projected_gradient, platform_convolution),
         ),
     )
 
 
-# The gradient W(p, q) of <q, p convolved> has the transpose W(q, p), so that its skew
-# part is (W(p, q) - W(q, p)) / 2.
+# W(q, p) is the transpose of the gradient W(p, q) of <q, p convolved>. Hence the skew
+# part of W(p, q) is (W(p, q) - W(q, p)) / 2.
 def _projected_gradient(
     convolve: Convolution, p: jax.Array, q: jax.Array, kernel: jax.Array
 ) -> jax.Array:
-    """The skew part, by a transposition."""
+    """The skew part, by transposing the gradient."""
     return skew_kernel(_gradient(convolve, p, q, kernel))
 
 
@@ -98,7 +108,7 @@ def _doubled_gradient(
     kernel: jax.Array,
     axis: int = 0,
 ) -> jax.Array:
-    """The skew part as a sum over twice the images: for small ones, large kernels."""
+    """The skew part as a sum over twice the images, for small images, large kernels."""
     twice = jnp.concatenate([p, -q], axis), jnp.concatenate([q, p], axis)
     return _gradient(convolve, twice[0], twice[1] / 2, kernel)
 
@@ -106,7 +116,10 @@ def _doubled_gradient(
 def _gradient_of_pixels(
     convolve: Convolution, p: jax.Array, q: jax.Array, kernel: jax.Array
 ) -> jax.Array:
-    """Of images of one pixel; twice a batch would move images between devices."""
+    """The skew part for images of one pixel.
+
+    Off the CPU, doubling a batch would move images between devices.
+    """
     return lax.platform_dependent(
         p,
         q,
@@ -127,7 +140,7 @@ def _on_cpu(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Arr
     return lax.platform_dependent(x, cpu=function, default=same)
 
 
-# Tiles are kept under the images' shape, so that all platforms agree on it.
+# Tiles keep the images' shape, so that it is the same on all platforms.
 def _in_tiles(z: jax.Array, kernel: jax.Array) -> jax.Array:
     return convolve_tiles(z.reshape(tiles_shape(z.shape)), kernel).reshape(z.shape)
 
@@ -140,7 +153,7 @@ _TILES = ConvLayout(
 )
 
 
-# One tile each: [h, w, c, n], under the shape [n, h, w, c], too.
+# Images of one tile each: [h, w, c, n], again under the shape [n, h, w, c].
 def _single_tiles(z: jax.Array) -> jax.Array:
     n, height, width, channels = z.shape
     return z.reshape(height, width, channels, n)

@@ -1,4 +1,4 @@
-"""Stride-1 convolution with zero padding, lowered in the way that suits its shape."""
+"""Stride-1 convolution with zero padding, lowered in the fastest way for its shape."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from lipjax.ops.contraction import PRECISION, contract
 from lipjax.ops.fusion import fusion_barrier
 from lipjax.ops.winograd import has_tiles, winograd_convolution
 
-_TILE_CHANNELS = 32  # from which fewer products outweigh the sums around them
-_LARGE = 512  # channels above which rows are padded before a transposition
+_TILE_CHANNELS = 32  # from here on, fewer products outweigh the additional sums
+_LARGE = 512  # with more channels, rows are padded before a transposition
 _PADDING = 8
 
 
@@ -22,12 +22,16 @@ def same_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     .. math:: y_{p} = \sum_{t} K_{t}^\top x_{p + t}, \quad x = 0 \text{ outside.}
 
-    The lowering follows the shape: the middle tap's matrix product for 1x1 images; on
-    a CPU `lipjax.ops.winograd` for many channels, one product over gathered views for
-    images smaller than the kernel, where XLA's own convolution falls to 1 GFLOP/s, and
-    otherwise the platform's convolution with derivatives of our own, where XLA's are up
-    to 300 times slower inside a loop; the platform's convolution elsewhere. All give
-    the same numbers to rounding.
+    The lowering depends on the shape and the platform. Up to rounding, all give the
+    same numbers:
+
+    - images of 1x1 pixels: the matrix product with the middle tap;
+    - on a CPU, many channels: `lipjax.ops.winograd`;
+    - on a CPU, images smaller than the kernel: one product over gathered views, since
+      XLA's own convolution falls to 1 GFLOP/s;
+    - on a CPU otherwise: XLA's convolution with other derivatives, since its own are up
+      to 300 times slower inside a loop;
+    - elsewhere: XLA's convolution.
 
     Args:
       x: input of shape [..., height, width, channels_in].
@@ -57,6 +61,23 @@ def same_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return y.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
+def same_taps(side: int, taps: int) -> int:
+    """Counts the products of one axis of `same_convolution`, padding left out.
+
+    Args:
+      side: pixels along the axis.
+      taps: k, the taps along the axis.
+
+    Returns:
+      The number of (output pixel, tap) of which the tap meets a pixel.
+
+    Example:
+      >>> [same_taps(side, 3) for side in (1, 2, 4)]
+      [1, 4, 10]
+    """
+    return sum(max(side - abs(tap - taps // 2), 0) for tap in range(taps))
+
+
 def check_shapes(x: jax.Array, kernel: jax.Array) -> None:
     """Raises ValueError if k is even, or channels differ."""
     k = kernel.shape[0]
@@ -67,7 +88,7 @@ def check_shapes(x: jax.Array, kernel: jax.Array) -> None:
 
 
 def has_products_in_tiles(x: jax.Array, kernel: jax.Array) -> bool:
-    """Whether a CPU convolves images [n, h, w, c] by tiles."""
+    """Whether a CPU convolves images [n, h, w, c] in tiles."""
     fits = len(kernel) == 3 and has_tiles(*x.shape[1:3])
     precise = kernel.dtype in (jnp.float32, jnp.float64)
     return fits and precise and x.shape[-1] >= _TILE_CHANNELS
@@ -100,9 +121,9 @@ def platform_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def looped_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """The platform's convolution, with derivatives that stay fast inside loops.
 
-    On a CPU, XLA brings a convolution into the order of axes that its fast routine
-    takes only outside loops and branches; in a training loop the convolutions that
-    automatic differentiation asks for, whose axes are permuted, are naive ones.
+    Automatic differentiation gives convolutions with permuted axes. On a CPU, XLA's
+    fast routine takes one order of axes, and XLA permutes them only outside loops and
+    branches. In a training loop it would use a naive convolution.
     """
     return platform_convolution(x, kernel)
 
@@ -117,7 +138,7 @@ def _looped_jvp(primals, tangents):
 
 
 def _by_adjoint(x: jax.Array, adjoint: jax.Array) -> jax.Array:
-    """The convolution by the adjoint's kernel; its transpose has the axes in order."""
+    """The convolution by the adjoint's kernel, whose own transpose keeps the axes."""
     return lax.conv_general_dilated(
         x,
         jnp.flip(adjoint, (0, 1)),
@@ -151,7 +172,7 @@ def _is_zero(tangent: object) -> bool:
 
 
 def _views(x: jax.Array, k: int) -> list[jax.Array]:
-    """What each of the k x k taps sees: x, shifted, zero outside."""
+    """The input of each of the k x k taps: x, shifted, zero outside."""
     height, width = x.shape[1:3]
     padded = jnp.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0)))
     return [
@@ -160,7 +181,7 @@ def _views(x: jax.Array, k: int) -> list[jax.Array]:
 
 
 def transpose_kernel(kernel: jax.Array) -> jax.Array:
-    r"""Kernel of the adjoint convolution: both axes flipped, in and out swapped.
+    r"""Kernel of the adjoint convolution: taps flipped, in and out swapped.
 
     Args:
       kernel: kernel of shape [k, k, a, b].
@@ -176,7 +197,7 @@ def skew_kernel(kernel: jax.Array) -> jax.Array:
 
     .. math:: A = \tfrac12 (M - M^\top)
 
-    Exactly skew in floating point: the two halves are rounded alike.
+    The result is skew in every bit, since both sides are rounded alike.
 
     Args:
       kernel: any kernel M of shape [k, k, c, c], k odd.
@@ -204,8 +225,8 @@ def skew_kernel(kernel: jax.Array) -> jax.Array:
 
 @jax.custom_jvp
 def _skew_part(kernel: jax.Array) -> jax.Array:
-    # One axis of taps is split evenly over the cores. Columns of a large matrix whose
-    # rows are a power of two apart share a few lines of the cache: hence the padding.
+    # One axis of taps is split evenly over the cores. Padding keeps the rows of a large
+    # matrix from lying a power of two apart, where a column shares a few cache lines.
     taps = kernel.reshape(-1, *kernel.shape[2:])
     transposed = taps.swapaxes(1, 2)
     if kernel.shape[2] > _LARGE:
@@ -214,8 +235,8 @@ def _skew_part(kernel: jax.Array) -> jax.Array:
     return ((taps - jnp.flip(transposed, 0)) / 2).reshape(kernel.shape)
 
 
-# It is linear, so its derivative is itself. This one is not padded: of large kernels
-# only the exact rule's gradient comes this way.
+# The map is linear, so it is its own derivative. It is not padded here: only the exact
+# rule's gradient of a large kernel comes this way.
 @_skew_part.defjvp
 def _skew_part_jvp(primals, tangents):
     (kernel,), (tangent,) = primals, tangents

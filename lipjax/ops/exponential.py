@@ -26,7 +26,6 @@ def skew_exponential(
     scale: jax.Array | float = 1.0,
     gradient: str = "exact",
     bound: float = 2.0,
-    rank: int = 2,
 ) -> jax.Array:
     r"""Applies a polynomial of J, close to exp(J), J the convolution by kernel / scale.
 
@@ -43,39 +42,39 @@ def skew_exponential(
     - ``"fast"``: replaces a_{i+j+1} by a_{i+1} a_{j+1} / a_1, so that one weight
       gradient and one saved activation do. Relative error of the kernel's gradient for
       Taylor degree 5: about 0.6% at ||J|| = 0.5, 3% at 1, 9% at 2. Reverse only.
-    - ``"low_rank"``: the best approximation of rank `rank` of the Hankel matrix
-      a_{i+j+1} bound^{i+j}: `rank` weight gradients and saved activations. For rank 2
-      and Taylor degree 5: about 1e-5 at ||J|| = 0.5 and 1e-4 at 1 with `bound` =
-      ||J||, 1.2e-2 at 2 with `bound` = 2 and 7e-3 with `bound` = 1.2 (most eigenvalues
-      lie well below the norm). Reverse only.
+    - ``"low_rank"``: the best approximation of rank 2 of the Hankel matrix
+      a_{i+j+1} bound^{i+j}: two weight gradients and two saved activations. For Taylor
+      degree 5: about 1e-5 at ||J|| = 0.5 and 1e-4 at 1 with `bound` = ||J||, 1.2e-2 at
+      2 with `bound` = 2 and 7e-3 with `bound` = 1.2 (most eigenvalues lie well below
+      the norm). Reverse only.
 
     The input's gradient, p(-J) g, is exact under every rule.
 
     Args:
       x: input of shape [..., height, width, channels].
       kernel: of shape [k, k, channels, channels], k odd, and skew, see `skew_kernel`:
-        lowerings use that it is. "fast" and "low_rank" give the skew part of its
-        gradient; "exact" a gradient that may differ from it, and between platforms, in
-        the part that is not skew, which a skew kernel's parameters do not see.
+        lowerings rely on it. "fast" and "low_rank" give the skew part of its gradient.
+        "exact" may add a part that is not skew, which depends on the platform and does
+        not reach the parameters of a skew kernel.
       coefficients: a_0 ... a_d, d >= 1: see `taylor`, `chebyshev`.
-      scale: divides the kernel. Given apart it costs less: large kernels belong to
-        small images, and it is these that are divided.
+      scale: divides the kernel. It is applied to the images instead, which is cheaper
+        where it matters: large kernels come with small images.
       gradient: the rule for the kernel's gradient; the value does not depend on it.
-      bound: norm of J up to which "low_rank" is tuned; of no effect elsewhere.
-      rank: rank of "low_rank".
+      bound: norm of J for which "low_rank" is tuned; the other rules ignore it.
 
     Returns:
       Array shaped like `x`.
 
     Raises:
-      ValueError: for an unknown rule, fewer than two coefficients, a rank below 1,
-        a_1 = 0 with "fast", an even k, or channel counts that differ.
+      ValueError: for an unknown rule, fewer than two coefficients, a bound that is not
+        positive with "low_rank", a_1 = 0 with "fast", an even k, or channel counts that
+        differ.
 
     Guarantee: Lipschitz in x with constant `polynomial_gain(coefficients, b)` for every
     b >= ||J||, in exact arithmetic.
 
-    References: Singla & Feizi, ICML 2021, section 3 (the series); Singla & Feizi,
-    NeurIPS 2022, section 4 ("fast").
+    References: Singla & Feizi, ICML 2021, section 3 (the Taylor polynomial); Singla &
+    Feizi, NeurIPS 2022, section 4 ("fast").
 
     Example:
       >>> import jax
@@ -90,20 +89,20 @@ def skew_exponential(
         raise ValueError(f"at least two coefficients are needed: {coefficients}")
     if kernel.shape[-1] != x.shape[-1]:
         raise ValueError(f"kernel {kernel.shape} does not fit input {x.shape}")
-    order = conv_layout(x, kernel)
+    layout = conv_layout(x, kernel)
     scale = jnp.asarray(scale, jnp.float32 if _is_narrow(x.dtype) else x.dtype)
-    z = fusion_barrier(order.enter(x))
+    z = fusion_barrier(layout.enter(x))
     y: Any
     if gradient == "exact":
-        y, _ = _horner(z, _operator(order, kernel, scale), coefficients)
+        y, _ = _horner(z, _operator(layout, kernel, scale), coefficients)
     elif gradient == "fast":
-        y = _factored(z, kernel, scale, order, coefficients, _fast(coefficients))
+        y = _factored(z, kernel, scale, layout, coefficients, _fast(coefficients))
     elif gradient == "low_rank":
-        factors = _low_rank(coefficients, bound, rank)
-        y = _factored(z, kernel, scale, order, coefficients, factors)
+        factors = _low_rank(coefficients, bound)
+        y = _factored(z, kernel, scale, layout, coefficients, factors)
     else:
         raise ValueError(f"unknown gradient {gradient!r}: choose from {GRADIENTS}")
-    return fusion_barrier(order.leave(y)).reshape(x.shape)
+    return fusion_barrier(layout.leave(y)).reshape(x.shape)
 
 
 def _is_narrow(dtype: Any) -> bool:
@@ -113,16 +112,16 @@ def _is_narrow(dtype: Any) -> bool:
 Operator = Callable[[jax.Array], jax.Array]
 
 
-def _operator(order: ConvLayout, kernel: jax.Array, scale: jax.Array) -> Operator:
-    """J, whose division is left to the image."""
+def _operator(layout: ConvLayout, kernel: jax.Array, scale: jax.Array) -> Operator:
+    """J, with the division by the scale applied to the image."""
     inverse = (1 / scale).astype(kernel.dtype)
-    return lambda z: inverse * order.convolve(z, kernel)
+    return lambda z: inverse * layout.convolve(z, kernel)
 
 
 def _horner(
     x: jax.Array, operator: Operator, coefficients: Coefficients
 ) -> tuple[jax.Array, jax.Array]:
-    """The polynomial p(J) x, and before its last step sum_k a_(k+1) J^k x."""
+    """The polynomial p(J) x, and sum_k a_(k+1) J^k x from before the last step."""
     z = before = coefficients[-1] * x
     for a in coefficients[-2::-1]:
         before, z = z, a * x + operator(z)
@@ -131,8 +130,8 @@ def _horner(
 
 # A rule that is a sum of products, c_ij = sum_r s_r q_r[i] q_r[j], needs only the
 # weighted sums of powers  P_r = sum_j q_r[j] J^j x  and  Q_r = sum_i q_r[i] (-J)^i g.
-# J = A / s, so that the kernel's gradient is that of J over s, and s's is
-# -<A, gradient> / s.
+# Since J = A / s, the gradient in A is the one in J over s, and the one in s is
+# -<A, gradient in A> / s.
 Factors = tuple[tuple[float, Coefficients], ...]
 
 
@@ -143,38 +142,38 @@ def _fast(coefficients: Coefficients) -> Factors:
 
 
 @functools.cache
-def _low_rank(coefficients: Coefficients, bound: float, rank: int) -> Factors:
-    """Leading eigenpairs of the Hankel matrix a_{i+j+1} bound^(i+j), unscaled."""
-    if rank < 1 or not bound > 0:
-        raise ValueError(f"rank and bound must be positive: {rank}, {bound}")
+def _low_rank(coefficients: Coefficients, bound: float) -> Factors:
+    """Two leading eigenvectors of the Hankel matrix a_{i+j+1} bound^(i+j), unscaled."""
+    if not bound > 0:
+        raise ValueError(f"the bound must be positive: {bound}")
     d = len(coefficients) - 1
     padded = np.concatenate([coefficients[1:], np.zeros(d)])
     scale = float(bound) ** np.arange(d)
     hankel = padded[np.add.outer(np.arange(d), np.arange(d))] * np.outer(scale, scale)
     values, vectors = np.linalg.eigh(hankel)
-    leading = np.argsort(-np.abs(values))[:rank]
+    leading = np.argsort(-np.abs(values))[:2]
     return tuple(
         (float(values[r]), tuple(map(float, vectors[:, r] / scale))) for r in leading
     )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
-def _factored(x, kernel, scale, order, coefficients, factors):
-    return _horner(x, _operator(order, kernel, scale), coefficients)[0]
+def _factored(x, kernel, scale, layout, coefficients, factors):
+    return _horner(x, _operator(layout, kernel, scale), coefficients)[0]
 
 
-def _factored_fwd(x, kernel, scale, order, coefficients, factors):
-    operator = _operator(order, kernel, scale)
+def _factored_fwd(x, kernel, scale, layout, coefficients, factors):
+    operator = _operator(layout, kernel, scale)
     y, *sums = _sums(x, operator, coefficients, factors)
     return y, (kernel, scale, sums)
 
 
-def _factored_bwd(order, coefficients, factors, saved, g):
+def _factored_bwd(layout, coefficients, factors, saved, g):
     kernel, scale, sums = saved
-    operator = _operator(order, kernel, -scale)
+    operator = _operator(layout, kernel, -scale)
     gx, *duals = _sums(g, operator, coefficients, factors)
     gradients = [
-        order.gradient(p, (weight / scale).astype(q.dtype) * q, kernel)
+        layout.gradient(p, (weight / scale).astype(q.dtype) * q, kernel)
         for (weight, _), p, q in zip(factors, sums, duals, strict=True)
     ]
     gradient = functools.reduce(jnp.add, gradients)
@@ -200,7 +199,7 @@ def _sums(
 def _power_sums(
     x: jax.Array, operator: Operator, weights: tuple[Coefficients, ...]
 ) -> list[jax.Array]:
-    """The sums  sum_k w[k] J^k x  of several weightings w, by the longest's powers."""
+    """The sums  sum_k w[k] J^k x  for several sequences of weights w."""
     sums = [w[0] * x for w in weights]
     power = x
     for k in range(1, max(map(len, weights))):

@@ -1,4 +1,4 @@
-"""A stop for XLA's fusion on a CPU."""
+"""A barrier against XLA's fusion on a CPU."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from jax.core import Tracer
 
 
 def fusion_barrier(x: jax.Array) -> jax.Array:
-    """The array itself, which the compiler computes once, however often it is used.
+    """Returns the array unchanged, and has the compiler compute it only once.
 
-    On a CPU, XLA fuses whatever is not a product into each of its users, through
-    transpositions and whole layers: the terms of a series would each compute the tails
-    of all layers before them again. It drops optimisation barriers before it fuses, but
-    a branch it keeps. Both branches give the array; the second is not for running.
+    On a CPU, XLA fuses everything except products into each of its users, through
+    transpositions and whole layers. Without a barrier each term of a polynomial would
+    compute the ends of all layers before it again. XLA drops optimisation barriers
+    before it fuses, but keeps branches. Both branches here give the array. The second,
+    for arrays that begin with NaN, is slow and hardly ever runs.
+
+    Args:
+      x: any array.
 
     Example:
       >>> fusion_barrier(jnp.arange(3.0))
       Array([0., 1., 2.], dtype=float32)
     """
-    if not isinstance(x, Tracer):  # nothing to be compiled with it
+    if not isinstance(x, Tracer):  # it is not compiled with its users
         return x
     return lax.platform_dependent(x, cpu=_by_a_branch, default=same)
 

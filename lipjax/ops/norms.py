@@ -1,7 +1,7 @@
-"""Norms of a skew convolution: estimates by iteration, a bound by decomposition.
+"""Estimates of the norm of a skew convolution, by power iteration.
 
-A skew kernel A of shape [k, k, c, c] unfolds into four matrices. Skewness makes the
-other two the transposes of these up to signs and order, so two are enough:
+A skew kernel A of shape [k, k, c, c] unfolds into four matrices. Up to signs and order,
+two of them are the transposes of the other two, so two are enough:
 
 - the square one, (tap column, channel in) x (tap row, channel out), of side c k;
 - the tall one, (both taps, channel in) x channel out, c k^2 x c.
@@ -10,7 +10,8 @@ A matrix is held here as blocks [b, m, n] that stand side by side, m x (b n): in
 form both unfoldings are the kernel's own numbers, in their order in memory.
 
 Theorem: ||J|| <= k min(||square||, ||tall||) for the Jacobian J of the convolution by A
-on an image of any size (Singla & Feizi, Fantastic four, ICLR 2021).
+on an image of any size (Singla & Feizi, Fantastic four, ICLR 2021). A bound of the
+right-hand side is `lipjax.certify.unfolding_bound`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Array = TypeVar("Array", jax.Array, np.ndarray)
 
 
 def unfoldings(kernel: Array) -> tuple[Array, Array]:
-    """The square and the tall unfolding of a kernel, as blocks.
+    """Returns the square and the tall unfolding of a kernel, as blocks.
 
     Args:
       kernel: kernel of shape [k, k, channels_in, channels_out].
@@ -49,7 +50,7 @@ def unfoldings(kernel: Array) -> tuple[Array, Array]:
 def power_iteration(
     matrix: jax.Array, vectors: SingularVectors, steps: int
 ) -> SingularVectors:
-    r"""Moves a pair of unit vectors towards the leading singular vectors.
+    r"""Moves unit vectors towards the leading singular vectors.
 
     .. math:: v \leftarrow A^\top u / \|A^\top u\|, \quad u \leftarrow A v / \|A v\|
 
@@ -70,9 +71,10 @@ def power_iteration(
     """
     matrix = lax.stop_gradient(matrix)
 
-    def step(_, pair: SingularVectors) -> SingularVectors:
-        v = _unit(_transpose_product(matrix, pair[0]), pair[1])
-        return _unit(_product(matrix, v), pair[0]), v
+    def step(_, vectors: SingularVectors) -> SingularVectors:
+        u, v = vectors
+        v = _unit(_transpose_product(matrix, u), v)
+        return _unit(_product(matrix, v), u), v
 
     if steps == 1:  # no loop, so that the compiler sees what else uses A v
         return step(0, vectors)
@@ -80,7 +82,7 @@ def power_iteration(
 
 
 def singular_value_estimate(matrix: jax.Array, vectors: Any) -> jax.Array:
-    """The estimate u A v of the largest singular value: never above it, no bound.
+    """The estimate u A v of the largest singular value, from below.
 
     Args:
       matrix: A, in blocks [b, m, n].
@@ -98,9 +100,9 @@ def skew_estimate_gradients(
 ) -> tuple[jax.Array, jax.Array]:
     r"""Gradients of both unfoldings' estimates among skew kernels.
 
-    The estimate is linear in the kernel, with the product of both vectors as its
-    gradient R; among skew kernels, (R - R^T) / 2, transposed as a convolution. Given
-    the vectors it takes no transposition of a kernel.
+    The estimate is linear in the kernel. Its gradient R is the outer product of the
+    vectors; among skew kernels it is (R - R^T) / 2, transposed as a convolution. It is
+    computed from the vectors, without transposing an array of the kernel's size.
 
     Args:
       vectors: (u, v) of the square and of the tall unfolding, see `unfoldings`, of
@@ -136,59 +138,12 @@ def _transpose_product(matrix: jax.Array, u: jax.Array) -> jax.Array:
 
 
 def random_vectors(key: jax.Array, matrix: jax.Array) -> SingularVectors:
-    """Random unit vectors to start `power_iteration` from."""
+    """Random unit vectors from which to start `power_iteration`."""
     blocks, rows, columns = matrix.shape
     left, right = jax.random.split(key)
     u = jax.random.normal(left, (rows,), matrix.dtype)
     v = jax.random.normal(right, (blocks, columns), matrix.dtype)
     return _unit(u, u), _unit(v, v)
-
-
-def unfolding_bound(kernel: np.ndarray | jax.Array) -> float:
-    r"""Proven bound k sigma on the norm of the convolution by a skew kernel.
-
-    sigma is the smaller norm of the two unfoldings, each the root of the largest
-    eigenvalue of its Gram matrix, computed in float64 and enlarged by the worst
-    rounding of product and eigenvalue routine.
-
-    Args:
-      kernel: skew kernel of shape [k, k, c, c].
-
-    Returns:
-      A float not below ||J|| for every image size.
-
-    Raises:
-      ValueError: if an entry is not finite.
-
-    Guarantee: a bound for a kernel that is exactly skew, assuming IEEE float64 and a
-    symmetric eigenvalue routine with backward error at most 100 n u ||G||.
-
-    References: Singla & Feizi, Fantastic four, ICLR 2021, theorem 1.
-
-    Example:
-      >>> rotation = jnp.array([[0.0, 1.0], [-1.0, 0.0]]).reshape(1, 1, 2, 2)
-      >>> 1 <= unfolding_bound(rotation) < 1 + 1e-12
-      True
-    """
-    kernel = np.asarray(kernel, np.float64)
-    if not np.isfinite(kernel).all():
-        raise ValueError("the kernel has an entry that is not finite")
-    # Scaled by a power of two, exactly, so that squares neither under- nor overflow.
-    exponent = int(np.frexp(np.abs(kernel).max(initial=0))[1])
-    scaled = np.ldexp(kernel, -exponent)
-    bound = kernel.shape[0] * min(map(_spectral_norm_bound, unfoldings(scaled)))
-    return float(np.ldexp(bound, exponent))
-
-
-def _spectral_norm_bound(blocks: np.ndarray) -> float:
-    """Root of a proven upper bound on the largest eigenvalue of A^T A."""
-    unit = np.finfo(np.float64).eps / 2
-    matrix = np.concatenate(list(blocks), axis=1)
-    gram = matrix.T @ matrix
-    product = (len(matrix) + 2) * unit * float(np.sum(matrix**2))
-    eigenvalue = float(np.linalg.eigvalsh(gram)[-1])
-    slack = 100 * len(gram) * unit * (eigenvalue + product)
-    return float(np.sqrt(eigenvalue + slack + 2 * product) * (1 + 8 * unit))
 
 
 def _unit(vector: jax.Array, otherwise: jax.Array) -> jax.Array:

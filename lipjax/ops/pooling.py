@@ -1,4 +1,4 @@
-"""Poolings that halve the channels and do not expand."""
+"""1-Lipschitz poolings that halve the number of channels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lipjax.ops.activations import _fitting, halves, ordered
 
 
 def channel_max_pool(x: jax.Array) -> jax.Array:
-    """The larger of each pair of channels: max(a, b).
+    """The maximum of the channels' halves: max(a, b).
 
     Args:
       x: input of shape [..., channels], channels even.
@@ -30,13 +30,14 @@ def channel_max_pool(x: jax.Array) -> jax.Array:
 
 
 def projection_pool(x: jax.Array, theta: jax.Array) -> jax.Array:
-    r"""Signed distance of each pair of channels to a wedge, negative inside it.
+    r"""Signed distance of each point (a, b) to a wedge, negative inside it.
 
-    The wedge has the half-angle theta / 2 and lies around the positive a axis. With
-    s = sin(theta / 2), c = cos(theta / 2) and |b| for b by symmetry:
+    The halves a and b of the channels are as in `maxmin`. The wedge has the half-angle
+    theta / 2 and lies around the positive a axis. With s = sin(theta / 2),
+    c = cos(theta / 2) and |b| for b by symmetry:
 
     .. math:: -a s + |b| c \text{ where } a c + |b| s \ge 0, \quad
-              \|(a, b)\|_2 \text{ beyond, where the tip is nearest.}
+              \|(a, b)\|_2 \text{ otherwise, where the tip is nearest.}
 
     Args:
       x: input of shape [..., channels], channels even.
@@ -49,7 +50,7 @@ def projection_pool(x: jax.Array, theta: jax.Array) -> jax.Array:
       ValueError: if the number of channels is odd, or theta has another shape.
 
     Guarantee: 1-Lipschitz in x for every theta, in exact arithmetic: a signed distance.
-    Gradients are finite replicated, at (0, 0) too.
+    Gradients are finite everywhere, at (0, 0) too.
 
     References: Singla & Feizi, NeurIPS 2022, section 6.
 

@@ -1,7 +1,7 @@
 """Radii from logits: how far the features may move before another class wins.
 
-Everything here is exact-arithmetic mathematics on the numbers given; the rounding of
-the floating-point execution that produced them is not counted.
+These are formulas of exact arithmetic. The rounding of the logits, and of the formulas
+themselves, is not counted: `lipjax.certify` has the proven radii.
 """
 
 from __future__ import annotations
@@ -10,11 +10,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from lipjax.ops.contraction import contract
 from lipjax.ops.curvature import (
-    SOFTPLUS_CURVATURE,
     CurvatureWeights,
     curvature_jacobian,
     curvature_logits,
@@ -22,7 +19,7 @@ from lipjax.ops.curvature import (
 
 
 class Radii(NamedTuple):
-    """Predictions with the radius inside which they cannot change, for n images."""
+    """Predictions of n images and their radii."""
 
     prediction: jax.Array  # [n], int32
     radius: jax.Array  # [n], l2
@@ -30,11 +27,15 @@ class Radii(NamedTuple):
 
 
 def margins(logits: jax.Array, classes: jax.Array) -> jax.Array:
-    """Differences l_y - l_t of shape [n, C]: one row per image, y its class.
+    """The margins l_y - l_t of shape [n, C]: one row per image, y its class.
 
     Args:
       logits: of shape [n, C].
       classes: y, of shape [n].
+
+    Example:
+      >>> margins(jnp.array([[3.0, 1.0]]), jnp.array([0]))
+      Array([[0., 2.]], dtype=float32)
     """
     own = jnp.take_along_axis(logits, classes[:, None], axis=1)
     return own - logits
@@ -74,6 +75,76 @@ def linear_radii(
     return without_own_class(radii, classes)
 
 
+def curvature_radii(
+    weights: CurvatureWeights,
+    features: jax.Array,
+    classes: jax.Array,
+    curvatures: jax.Array,
+) -> jax.Array:
+    r"""Radii of a curvature head against every class, in closed form.
+
+    .. math:: r_t = \frac{2 g}{\|\nabla g\| + \sqrt{\|\nabla g\|^2 + 2 m g}}
+
+    Args:
+      weights: a head with D features and C classes.
+      features: z, of shape [n, D].
+      classes: y, of shape [n].
+      curvatures: m of shape [C, C], where -m I <= Hessian of g; see `pair_curvatures`.
+
+    Returns:
+      Signed radii of shape [n, C] in feature space: the first-order g / \|grad g\|
+      where t wins, infinite for t = y.
+
+    Guarantee: if m is a bound and g > 0, no perturbation shorter than r_t changes the
+    sign of g, in exact arithmetic.
+
+    References: Singla & Feizi, ICML 2020, theorem 1; NeurIPS 2022, section 5.
+
+    Example:
+      >>> w = CurvatureWeights(jnp.eye(2), jnp.zeros(2), jnp.eye(2), jnp.zeros(2))
+      >>> z = jnp.array([[1.0, 0.0]])
+      >>> m = jnp.array([[0.0, 0.25], [0.25, 0.0]])
+      >>> r = curvature_radii(w, z, jnp.array([0]), m)
+      >>> print(r.round(3))
+      [[  inf 0.642]]
+    """
+    gaps = margins(curvature_logits(weights, features), classes)
+    jacobian = curvature_jacobian(weights, features)
+    own = jnp.take_along_axis(jacobian, classes[:, None, None], axis=1)
+    slopes = jnp.linalg.norm(own - jacobian, axis=-1)
+    radii = curvature_radius(gaps, slopes, curvatures[classes])
+    return without_own_class(radii, classes)
+
+
+def curvature_radius(
+    gaps: jax.Array, slopes: jax.Array, curvatures: jax.Array
+) -> jax.Array:
+    r"""The radius of a margin, given the norm of its gradient and its curvature.
+
+    .. math:: r = \frac{2 g}{\|\nabla g\| + \sqrt{\|\nabla g\|^2 + 2 m g}}
+
+    Args:
+      gaps: margins g.
+      slopes: \|grad g\|, of a shape that broadcasts.
+      curvatures: m, of a shape that broadcasts.
+
+    Returns:
+      The distances inside which g stays positive; g / \|grad g\| where g <= 0,
+      infinite where g is positive and cannot fall.
+
+    Example:
+      >>> curvature_radius(jnp.array([1.0]), jnp.array([2.0]), jnp.array([0.0]))
+      Array([0.5], dtype=float32)
+    """
+    roots = jnp.sqrt(slopes**2 + 2 * curvatures * jnp.maximum(gaps, 0))
+    below = slopes + roots
+    return jnp.where(
+        below > 0,
+        2 * gaps / jnp.where(below > 0, below, 1),
+        jnp.where(gaps > 0, jnp.inf, 0),
+    )
+
+
 def without_own_class(radii: jax.Array, classes: jax.Array) -> jax.Array:
     """Radii of shape [n, C] with infinity in the column of the image's own class."""
     own = jnp.arange(radii.shape[1], dtype=classes.dtype)[None] == classes[:, None]
@@ -100,116 +171,3 @@ def binding_radius(
     if labels is not None:
         radius = jnp.where(prediction == labels, radius, 0)
     return Radii(prediction.astype(jnp.int32), radius, runner_up)
-
-
-def pair_curvatures(weights: CurvatureWeights) -> jax.Array:
-    """Curvature m of every pair of classes by a symmetric eigenvalue routine.
-
-    Args:
-      weights: a head with D features, H hidden units and C classes.
-
-    Returns:
-      m of shape [C, C]: row y, column t belongs to h_y - h_t. M is its transpose.
-      C^2 eigenvalue problems of side min(D, H): seconds for 10 classes and side 512.
-
-    Example:
-      >>> w = CurvatureWeights(jnp.eye(2), jnp.zeros(2), jnp.eye(2), jnp.zeros(2))
-      >>> pair_curvatures(w)
-      Array([[0.  , 0.25],
-             [0.25, 0.  ]], dtype=float32)
-    """
-    columns = weights.output_kernel.T
-    return lax.map(
-        lambda y: lax.map(
-            lambda t: _largest_eigenvalue(
-                weights.hidden_kernel, jax.nn.relu(columns[t] - columns[y])
-            ),
-            jnp.arange(len(columns)),
-        ),
-        jnp.arange(len(columns)),
-    )
-
-
-def global_curvatures(weights: CurvatureWeights) -> jax.Array:
-    r"""The coarser, published curvature m of every pair, for comparison.
-
-    .. math:: m \le \tfrac14 \sigma_1(W_1)^2 \max_h \max(-d_h, 0)
-
-    Args:
-      weights: a head with C classes.
-
-    Returns:
-      The right-hand side, of shape [C, C]: row y, column t belongs to h_y - h_t.
-    """
-    norm = jnp.linalg.norm(weights.hidden_kernel, ord=2)
-    columns = weights.output_kernel.T
-    largest = jnp.max(jax.nn.relu(columns[None] - columns[:, None]), axis=-1)
-    return SOFTPLUS_CURVATURE * norm**2 * largest
-
-
-def curvature_radii(
-    weights: CurvatureWeights,
-    features: jax.Array,
-    classes: jax.Array,
-    curvatures: jax.Array,
-) -> jax.Array:
-    r"""Radii of a curvature head against every class, in closed form.
-
-    .. math:: r_t = \frac{2 g}{\|\nabla g\| + \sqrt{\|\nabla g\|^2 + 2 m g}}
-
-    Args:
-      weights: a head with D features and C classes.
-      features: z, of shape [n, D].
-      classes: y, of shape [n].
-      curvatures: m of shape [C, C], see `pair_curvatures`.
-
-    Returns:
-      Radii of shape [n, C] in feature space: for g <= 0 the first-order
-      g / \|grad g\| (not positive), infinite for t = y.
-
-    Guarantee: for g > 0 and a true bound m no perturbation shorter than r_t changes
-    the sign of g, in exact arithmetic.
-
-    Example:
-      >>> w = CurvatureWeights(jnp.eye(2), jnp.zeros(2), jnp.eye(2), jnp.zeros(2))
-      >>> z = jnp.array([[1.0, 0.0]])
-      >>> r = curvature_radii(w, z, jnp.array([0]), pair_curvatures(w))
-      >>> print(r.round(3))
-      [[  inf 0.642]]
-    """
-    gaps = margins(curvature_logits(weights, features), classes)
-    jacobian = curvature_jacobian(weights, features)
-    own = jnp.take_along_axis(jacobian, classes[:, None, None], axis=1)
-    slopes = jnp.linalg.norm(own - jacobian, axis=-1)
-    return without_own_class(closed_form(gaps, slopes, curvatures[classes]), classes)
-
-
-def closed_form(gaps: jax.Array, slopes: jax.Array, curvatures: jax.Array) -> jax.Array:
-    r"""Distance inside which a margin stays positive, from its gradient and curvature.
-
-    .. math:: \frac{2 g}{\|\nabla g\| + \sqrt{\|\nabla g\|^2 + 2 m g}}
-
-    Args:
-      gaps: margins g.
-      slopes: \|grad g\|, of a shape that broadcasts.
-      curvatures: m, of a shape that broadcasts.
-
-    Returns:
-      The distances; g / \|grad g\| where g <= 0, infinite where a positive margin
-      cannot fall.
-    """
-    roots = jnp.sqrt(slopes**2 + 2 * curvatures * jnp.maximum(gaps, 0))
-    below = slopes + roots
-    return jnp.where(
-        below > 0,
-        2 * gaps / jnp.where(below > 0, below, 1),
-        jnp.where(gaps > 0, jnp.inf, 0),
-    )
-
-
-def _largest_eigenvalue(hidden_kernel: jax.Array, scale: jax.Array) -> jax.Array:
-    scaled = hidden_kernel * jnp.sqrt(scale)[None]
-    features, hidden = scaled.shape
-    subscripts = "dh,eh->de" if features <= hidden else "dh,dk->hk"
-    gram = contract(subscripts, scaled, scaled)
-    return SOFTPLUS_CURVATURE * jnp.maximum(jnp.linalg.eigvalsh(gram)[-1], 0)

@@ -1,4 +1,4 @@
-"""Isometries between shapes: pixels into channels, and channels that are not there."""
+"""Linear isometries between shapes: pixels into channels, and zero channels."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import jax.numpy as jnp
 
 
 def space_to_depth(x: jax.Array, block: int) -> jax.Array:
-    """Moves each block of pixels into channels, an isometry.
+    """Moves each block of pixels into the channels, an isometry.
 
     Output channel c * block^2 + i * block + j is channel c of the block's pixel (i, j).
 
     Args:
       x: input of shape [..., height, width, channels].
-      block: side of a block.
+      block: side of the blocks.
 
     Returns:
       Array of shape [..., height / block, width / block, channels * block^2].
@@ -36,7 +36,7 @@ def space_to_depth(x: jax.Array, block: int) -> jax.Array:
 
 
 def with_channels(x: jax.Array, channels: int) -> jax.Array:
-    """Appends zero channels or drops the last ones until there are `channels`.
+    """Appends zero channels, or drops the last ones, up to the number `channels`.
 
     Args:
       x: input of shape [..., c].
@@ -45,7 +45,11 @@ def with_channels(x: jax.Array, channels: int) -> jax.Array:
     Returns:
       Array of shape [..., channels].
 
-    Guarantee: 1-Lipschitz; an isometry where channels >= c.
+    Guarantee: 1-Lipschitz; an isometry if channels >= c.
+
+    Example:
+      >>> with_channels(jnp.array([1.0, 2.0]), 3)
+      Array([1., 2., 0.], dtype=float32)
     """
     missing = channels - x.shape[-1]
     if missing <= 0:

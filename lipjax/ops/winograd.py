@@ -1,19 +1,19 @@
 r"""Convolution by a 3x3 kernel with a quarter of the products (Toom, Cook, Winograd).
 
-The values of a product of polynomials at n points are n products, and its coefficients
-a linear map of them. Read backwards, that is a filter: m outputs of 3 taps from m + 2
-numbers x and n = m + 2 products,
+Two polynomials are multiplied by n products of their values at n points, followed by a
+linear map from values to coefficients. The transpose of this scheme is a filter: it
+computes m outputs of 3 taps from m + 2 numbers x by n = m + 2 products,
 
 .. math:: y = A \, [(G k) \odot (B x)]
 
-along one axis, and the same along both: 36 products for 4x4 outputs instead of 144.
-Images of 2x2 pixels, with zeros around, need 9 instead of 16.
+along one axis, and likewise along both: 36 products for 4x4 outputs instead of 144.
+Images of 2x2 pixels, surrounded by zeros, need 9 instead of 16.
 
-In float32 the rounding errors are about three times those of the plain convolution, so
-certificates are not computed this way (`lipjax.certify` multiplies plainly).
+In float32 the rounding errors are about three times those of the plain convolution.
+Certificates are not computed this way: `lipjax.certify` uses plain products.
 
 References: Winograd, Arithmetic complexity of computations, 1980; Lavin & Gray, CVPR
-2016. The points, in reciprocal pairs, are chosen for small rounding errors.
+2016. The points, each with its reciprocal, are chosen for small rounding errors.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Filter(NamedTuple):
 
 # (x0, x1) -> (a x0 + b x1, c x0 + a x1), with zeros on both sides, by the products
 # a (x0 + x1), (b - a) x1 and (c - a) x0.
-PAIR = Filter(
+TWO = Filter(
     outputs=np.array([[1.0, 1, 0], [1, 0, 1]]),
     kernel=np.array([[0.0, 1, 0], [0, -1, 1], [1, -1, 0]]),
     inputs=np.array([[0.0, 1, 1, 0], [0, 0, 1, 0], [0, 1, 0, 0]]),
@@ -57,7 +57,7 @@ PAIR = Filter(
 
 
 def toom_cook(points: Sequence[Fraction | int]) -> Filter:
-    """The filter of 3 taps by the values at n - 1 points and at infinity.
+    """The filter with 3 taps from the values at n - 1 points and at infinity.
 
     Args:
       points: n - 1 different numbers; the filter has m = n - 2 outputs.
@@ -110,13 +110,13 @@ def has_tiles(height: int, width: int) -> bool:
 
 
 def to_tiles(x: jax.Array) -> jax.Array:
-    """Pixels by their place in a tile: [n, h, w, c] -> [m, m, n, h / m, w / m, c].
+    """Sorts pixels by their place in a tile: [n, h, w, c] -> [m, m, n, h/m, w/m, c].
 
     Args:
       x: images with `has_tiles`; m is 2 for 2x2 images, else 4.
 
     Returns:
-      The same numbers in the order in which a convolution adds whole planes.
+      The same numbers, so ordered that a convolution adds whole planes.
     """
     m, _, n, down, across, channels = tiles_shape(x.shape)
     x = x.reshape(n, down, m, across, m, channels)
@@ -138,7 +138,7 @@ def from_tiles(tiles: jax.Array) -> jax.Array:
 
 
 def convolve_tiles(tiles: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The stride-1 convolution with zero padding of images in tiles, to rounding.
+    """The stride-1 convolution with zero padding of images in tiles, up to rounding.
 
     Args:
       tiles: of shape [m, m, n, h / m, w / m, channels_in], see `to_tiles`.
@@ -175,8 +175,8 @@ def winograd_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def convolve_single_tiles(tiles: jax.Array, kernel: jax.Array) -> jax.Array:
     """The convolution by a skew kernel of images that are one tile each.
 
-    Kernels are large where images are small, and products with them are quicker from
-    the left, if the kernel's rows are in order. They are for a skew kernel: its
+    Small images come with large kernels, and products with these are faster from the
+    left, if the kernel's rows are contiguous. For a skew kernel they are, since its
     convolution is minus the transposed one.
 
     Args:
@@ -201,11 +201,11 @@ def convolve_single_tiles(tiles: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _scheme(m: int) -> Filter:
-    return PAIR if m == 2 else FOUR
+    return TWO if m == 2 else FOUR
 
 
 def _along_both_axes(matrix: np.ndarray, planes: jax.Array) -> jax.Array:
-    """A matrix along both axes of pixels: [n^2, k] -> [m^2, k]."""
+    """Applies a matrix along both axes of pixels: [n^2, k] -> [m^2, k]."""
     both = np.kron(matrix, matrix).astype(planes.dtype)
     return contract("qp,pk->qk", both, planes)
 
@@ -228,7 +228,7 @@ def _transformed_inputs(scheme: Filter, tiles: jax.Array) -> jax.Array:
 
 
 def _moved(plane: jax.Array, axis: int, step: int) -> jax.Array:
-    """Moved on along an axis by a step of 1 or -1; zeros come in."""
+    """Shifts a plane along an axis by 1 or -1, and fills with zeros."""
     zero = jnp.zeros_like(lax.slice_in_dim(plane, 0, 1, axis=axis))
     size = plane.shape[axis]
     if step > 0:
@@ -239,7 +239,7 @@ def _moved(plane: jax.Array, axis: int, step: int) -> jax.Array:
 
 
 def _combined(matrix: np.ndarray, parts: list[jax.Array], axis: int) -> jax.Array:
-    """The sums of the parts that the rows of a matrix weigh, stacked."""
+    """The sums of the parts, weighted by each row of a matrix, stacked."""
     return jnp.stack([_sum(row, parts) for row in matrix], axis)
 
 

@@ -1,4 +1,4 @@
-"""Attacks stay in their balls, and reach what can be reached."""
+"""Attacks stay in their balls, and change the predictions that can be changed."""
 
 import functools
 
@@ -14,7 +14,6 @@ from lipjax.attacks.apgd import _checkpoints
 
 ATTACKS = {
     "pgd": functools.partial(pgd, steps=30),
-    "pgd_restarts": functools.partial(pgd, steps=15, restarts=3),
     "apgd": functools.partial(apgd, steps=30),
     "apgd_dlr": functools.partial(apgd, steps=30, loss=targeted_dlr()),
 }
@@ -72,7 +71,7 @@ def test_points_stay_in_ball_and_box(name, box):
     assert (distance > 0.3 * radius).any()
     inside = (found.min() >= 0) and (found.max() <= 1)
     assert inside == box
-    # Never worse than where it began.
+    # Never worse than at the start.
     assert (
         cross_entropy(logits(found), labels) >= cross_entropy(logits(x), labels) - 1e-5
     ).all() or "dlr" in name

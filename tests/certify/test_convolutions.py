@@ -5,9 +5,9 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from helpers.dense import convolution_matrix, normal
+from helpers.dense import EPS, convolution_matrix, normal, side_by_side
 from lipjax import ops
-from lipjax.certify import absolute_norm_bound, skew_norm_bound
+from lipjax.certify import absolute_norm_bound, skew_norm_bound, unfolding_bound
 from lipjax.certify.convolutions import _hermitian_symbol, acting_taps
 
 SIDES = [(1, 1), (2, 2), (3, 2), (1, 5), (4, 4), (6, 5)]
@@ -38,7 +38,7 @@ def test_bound_is_tight(sides):
 @hypothesis.given(st.integers(0, 99), st.sampled_from([1, 3, 5]), st.integers(1, 4))
 def test_bound_is_below_that_of_the_unfoldings(seed, k, channels):
     kernel = skew(seed, k, channels)
-    torus, unfolded = skew_norm_bound(kernel, 7, 7), ops.unfolding_bound(kernel)
+    torus, unfolded = skew_norm_bound(kernel, 7, 7), unfolding_bound(kernel)
     assert torus <= unfolded * (1 + 1e-8) + 1e-140  # a bound for 0 covers underflow
 
 
@@ -59,6 +59,57 @@ def test_scale(k):
     kernel = skew(0, k, 3)
     ratio = skew_norm_bound(kernel * 2.0**30, 4, 4) / skew_norm_bound(kernel, 4, 4)
     assert abs(ratio / 2.0**30 - 1) < 1e-8
+
+
+def unfolding_norms(kernel):
+    return [np.linalg.norm(side_by_side(m), 2) for m in ops.unfoldings(kernel)]
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_unfolding_bound(k):
+    kernel = np.asarray(ops.skew_kernel(normal(0, k, k, 3, 3)))
+    bound = unfolding_bound(kernel)
+    for sides in [*SIDES, (7, 7)]:
+        assert bound >= np.linalg.norm(convolution_matrix(kernel, *sides), 2)
+    sigma = min(unfolding_norms(kernel))
+    # A bound on k sigma too, above it by less than the tolerance of its square.
+    assert k * sigma <= bound <= k * sigma * (1 + 1e-10)
+
+
+def test_one_unfolding_alone_would_be_worse():
+    """The minimum is over two matrices that differ: each is the smaller somewhere."""
+    differences = []
+    for seed in range(20):
+        skew = np.asarray(ops.skew_kernel(normal(seed, 3, 3, 1, 1)))
+        square, tall = unfolding_norms(skew)
+        differences.append(square - tall)
+    assert max(np.abs(differences)) > 0.1
+
+
+KERNELS = st.tuples(
+    st.integers(0, 2**32 - 1), st.sampled_from([1, 3, 5]), st.integers(1, 4)
+)
+
+
+@hypothesis.given(KERNELS, st.integers(-300, 150), st.sampled_from(SIDES))
+def test_unfolding_bound_is_never_below(case, exponent, sides):
+    """Also where squares of entries would underflow or overflow."""
+    seed, k, channels = case
+    skew = np.asarray(ops.skew_kernel(normal(seed, k, k, channels, channels)))
+    norm = np.linalg.norm(convolution_matrix(skew, *sides), 2)
+    # The SVD that measures rounds too: 100 eps covers matrices of side 200.
+    assert unfolding_bound(skew * 10.0**exponent) >= (
+        norm * 10.0**exponent * (1 - 100 * EPS)
+    )
+
+
+def test_a_rank_one_kernel_attains_its_unfolding_bound():
+    rotation = np.array([[0.0, 3.0], [-3.0, 0.0]]).reshape(1, 1, 2, 2)
+    assert 3 <= unfolding_bound(rotation) <= 3 * (1 + 1e-10)
+
+
+def test_unfolding_bound_of_zero():
+    assert unfolding_bound(np.zeros((3, 3, 2, 2))) == 0
 
 
 @pytest.mark.parametrize("sides", SIDES)
@@ -84,8 +135,12 @@ def test_acting_taps():
     np.testing.assert_array_equal(acting_taps(kernel, 2, 1), kernel[1:4, 2:3])
 
 
-def test_bad_kernels():
+@pytest.mark.parametrize(
+    "bound", [unfolding_bound, lambda kernel: skew_norm_bound(kernel, 4, 4)]
+)
+def test_bad_kernels(bound):
     with pytest.raises(ValueError, match="not skew"):
-        skew_norm_bound(normal(0, 3, 3, 2, 2), 4, 4)
-    with pytest.raises(ValueError, match="not finite"):
-        skew_norm_bound(np.full((1, 1, 2, 2), np.nan), 4, 4)
+        bound(normal(0, 3, 3, 2, 2))
+    for value in (np.nan, np.inf, -np.inf):
+        with pytest.raises(ValueError, match="not finite"):
+            bound(np.full((1, 1, 2, 2), value))

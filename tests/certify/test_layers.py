@@ -22,7 +22,7 @@ def convolution(seed=0, k=3, channels=4, out=4, stride=1, scale=0.5, degree=6):
     return SkewConvolution(kernel, normal(seed + 1, out), coefficients, stride)
 
 
-def pairs(kind, seed=0, count=4):
+def activation(kind, seed=0, count=4):
     number = {"householder": 1, "householder2": 3, "projection": 1}.get(kind, 0)
     angles = np.random.default_rng(seed).uniform(-1, 7, (number, count))
     return Activation(kind, tuple(angles))
@@ -36,8 +36,8 @@ LAYERS = [
     (convolution(4, k=5, channels=4), (2, 1, 4)),
     (convolution(5, scale=2.0, degree=3), (3, 3, 4)),  # expands
     (convolution(6, channels=16, out=10), (1, 1, 16)),
-    *((pairs(kind), (2, 2, 8)) for kind in ("maxmin", "max", "householder")),
-    *((pairs(kind, 1), (2, 2, 8)) for kind in ("householder2", "projection")),
+    *((activation(kind), (2, 2, 8)) for kind in ("maxmin", "max", "householder")),
+    *((activation(kind, 1), (2, 2, 8)) for kind in ("householder2", "projection")),
     (Flatten(), (2, 3, 4)),
 ]
 
@@ -74,7 +74,7 @@ def test_rounding_is_within_its_bound(layer, shape, exponent):
 def test_rounding_at_the_borders(kind):
     """Points on borders between branches, up to a few units in the last place."""
     needs_extended()
-    layer = pairs(kind, 3, count=1)
+    layer = activation(kind, 3, count=1)
     rng = np.random.default_rng(0)
     t = [float(angle[0]) for angle in layer.angles]
     if kind == "householder":

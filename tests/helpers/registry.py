@@ -13,7 +13,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from helpers.dense import side_by_side
-from lipjax import ops
+from lipjax import certify, ops
 from lipjax.models.lipconvnet import Block
 from lipjax.nn import (
     ChannelMaxPool,
@@ -69,7 +69,7 @@ def series_gain(coefficients):
     """The gain that a polynomial of a skew convolution claims."""
 
     def gain(variables):
-        bound = ops.unfolding_bound(normalized_skew(variables))
+        bound = certify.unfolding_bound(normalized_skew(variables))
         return ops.polynomial_gain(coefficients, bound)
 
     return gain

@@ -56,7 +56,7 @@ def test_golden_rejects(shared, name):
 
 
 def functions():
-    """Every activation with fixed angles for 3 pairs, singular ones among them."""
+    """Every activation with fixed angles for 6 channels, singular ones among them."""
     singular = np.array([0.0, PI, 2 * PI])
     angles = np.random.default_rng(0).uniform(0, 2 * PI, (3, 3))
     named = {"maxmin": maxmin}
@@ -91,7 +91,7 @@ def test_norm_is_kept(activation):
 
 @pytest.mark.parametrize("distance", [1e-6, 1.0])
 def test_one_lipschitz(activation, distance):
-    """On random pairs, many of them on both sides of a border."""
+    """On random points, many of them on both sides of a border."""
     x = normal(0, 2000, 6)
     z = x + distance * normal(1, 2000, 6)
     f = jax.jit(activation)

@@ -1,4 +1,4 @@
-"""Every order of pixels gives the one convolution, and its gradient's skew part."""
+"""Every layout gives the one convolution, and its gradient's skew part."""
 
 import jax
 import numpy as np
@@ -33,8 +33,8 @@ def test_convolution(case):
 
     @jax.jit
     def convolve(x, kernel):
-        order = conv_layout(x, kernel)
-        return order.leave(order.convolve(order.enter(x), kernel))
+        layout = conv_layout(x, kernel)
+        return layout.leave(layout.convolve(layout.enter(x), kernel))
 
     # 288 products of size 1 to 10, by tiles with some ten times a plain sum's rounding.
     np.testing.assert_allclose(
@@ -47,8 +47,8 @@ def test_gradient_is_the_skew_part(case):
 
     @jax.jit
     def gradient(x, kernel, g):
-        order = conv_layout(x, kernel)
-        return order.gradient(order.enter(x), order.enter(g), kernel)
+        layout = conv_layout(x, kernel)
+        return layout.gradient(layout.enter(x), layout.enter(g), kernel)
 
     _, whole = jax.vjp(platform_convolution, x, kernel)[1](g)
     assert np.abs(whole - ops.skew_kernel(whole)).max() > 0.1  # it is not all of it

@@ -9,14 +9,24 @@ import pytest
 
 from helpers import golden
 from helpers.dense import EPS, normal
-from helpers.heads import GOLDEN_HEADS, golden_head, random_head, true_curvature
+from helpers.heads import (
+    GOLDEN_HEADS,
+    golden_head,
+    margin_hessian,
+    random_head,
+    true_curvature,
+)
 from lipjax.ops import (
     SOFTPLUS_CURVATURE,
     curvature_estimates,
     curvature_jacobian,
     curvature_logits,
     curvature_penalty,
+    global_curvatures,
+    pair_curvatures,
 )
+
+curvatures_of = jax.jit(pair_curvatures)
 
 # Published in float32 with logits up to 10: 32 products at u = 6e-8, twice.
 TOLERANCE = 1e-5
@@ -150,3 +160,53 @@ def test_penalty_gradients(samples):
     assert all(np.isfinite(g).all() for g in gw)
     assert gw.hidden_kernel.any() and gw.output_kernel.any()
     assert not gl.any()  # the ranking carries none
+
+
+@pytest.fixture(params=GOLDEN_HEADS)
+def golden_case(request, shared):
+    arrays = golden.load(shared(f"golden/{request.param}.npz"))
+    rows = np.arange(len(arrays["labels"]))[:, None]
+    return arrays, *golden_head(arrays), (rows, arrays["other"])
+
+
+def test_golden_tight_curvature(golden_case):
+    """400 published power iterations, from below, in float32."""
+    arrays, weights, _, labels, (_, other) = golden_case
+    table = np.asarray(curvatures_of(weights))
+    index = (np.asarray(labels)[:, None], other)
+    np.testing.assert_allclose(table[index], arrays["tight_m"], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(table.T[index], arrays["tight_M"], rtol=0, atol=1e-5)
+    assert np.abs(table.T[index] - arrays["tight_m"]).max() > 1e-2  # m is not M
+
+
+def test_golden_global_curvature(golden_case):
+    """sigma_1(W1) is published from a few power iterations: 1e-4 relative at most."""
+    arrays, weights, _, labels, (_, other) = golden_case
+    table = np.asarray(global_curvatures(weights))
+    index = (np.asarray(labels)[:, None], other)
+    np.testing.assert_allclose(table[index], arrays["fast_m"], rtol=1e-4)
+    np.testing.assert_allclose(table.T[index], arrays["fast_M"], rtol=1e-4)
+    assert np.abs(table.T[index] - arrays["fast_m"]).max() > 1e-2
+
+
+@pytest.mark.parametrize(("features", "hidden"), [(3, 8), (8, 3)])
+def test_pair_curvatures(features, hidden):
+    """Both sides of the Gram matrix that is decomposed."""
+    weights = random_head(0, features, hidden)
+    table = np.asarray(curvatures_of(weights))
+    expected = [[true_curvature(weights, t, y) for t in range(4)] for y in range(4)]
+    np.testing.assert_allclose(table, expected, rtol=64 * EPS, atol=EPS)
+    assert (global_curvatures(weights) >= table * (1 - 64 * EPS)).all()
+
+
+def test_hessian_lies_between():
+    """-m I <= hessian <= M I everywhere."""
+    weights = random_head(0)
+    table = np.asarray(curvatures_of(weights))
+    hessian = jax.jit(
+        jax.vmap(lambda z: margin_hessian(weights, 1, 2, z)),
+    )
+    eigenvalues = np.linalg.eigvalsh(hessian(normal(1, 300, 3)))
+    assert eigenvalues.min() >= -table[1, 2]
+    assert eigenvalues.max() <= table[2, 1]
+    assert eigenvalues.min() < 0 < eigenvalues.max()

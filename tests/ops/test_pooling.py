@@ -75,7 +75,7 @@ def test_one_lipschitz(distance):
 
 
 def test_gradient_has_norm_one():
-    """Of each output, wherever it exists: a pooling keeps gradients' norms."""
+    """Of each output, where it exists: a pooling keeps the norms of gradients."""
     for pool in poolings(np.array([0.5, 1.0, 2.0])):
         dense = jax.jit(jax.vmap(jax.jacrev(pool)))(normal(0, 50, 6))
         gram = np.einsum("nij,nkj->nik", dense, dense)

@@ -13,7 +13,7 @@ from lipjax import ops
 from lipjax.ops.convolution import platform_convolution
 from lipjax.ops.winograd import (
     FOUR,
-    PAIR,
+    TWO,
     convolve_single_tiles,
     has_tiles,
     toom_cook,
@@ -40,12 +40,12 @@ def test_filters_are_filters(points):
                 assert total == (j == i + t)
 
 
-@pytest.mark.parametrize("scheme", [FOUR, PAIR])
+@pytest.mark.parametrize("scheme", [FOUR, TWO])
 def test_our_filters(scheme):
     tensor = np.einsum("ip,pt,pj->itj", *scheme)
     expected = np.zeros(tensor.shape)
     for i, t, j in np.ndindex(tensor.shape):
-        inside = scheme is FOUR or j in (1, 2)  # PAIR knows the borders to be 0
+        inside = scheme is FOUR or j in (1, 2)  # TWO takes the borders as 0
         expected[i, t, j] = inside and j == i + t
     np.testing.assert_allclose(tensor, expected, rtol=0, atol=20 * EPS)
 

@@ -25,6 +25,7 @@ from lipjax.certify.images import (
 )
 from lipjax.certify.network import Head, Linear, Network, NetworkBound, network_bound
 from lipjax.certify.rounding import norms_bound
+from lipjax.ops import CurvatureWeights
 from lipjax.ops.radii import without_own_class
 
 DUAL_ROWS = 64
@@ -223,6 +224,7 @@ def _slack(batch: _Batch) -> jax.Array:
 def _solve(batch: _Batch, curvatures, images, others):
     """Proven distances of some (image, class), and the points that prove them."""
     weights, network, head, run, cost = batch
+    assert isinstance(weights, CurvatureWeights)
     classes = run.prediction[images]
     m, above = curvatures[classes, others], curvatures[others, classes]
     items = Items(run.features[images], classes, others, m, above)

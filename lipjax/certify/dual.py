@@ -16,6 +16,7 @@ follows from strong convexity.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -122,25 +123,26 @@ def search(
     cap = LARGEST_SHARE / m
     eta = jnp.minimum(eta, cap)
     start = _Search(
-        eta, zero, 0 * g, g, cap, 0 * g, jnp.zeros(g.shape, bool), eta, zero, -1 + 0 * g
+        eta=eta,
+        delta=zero,
+        low=(0 * g, g),
+        high=(cap, 0 * g),
+        bracketed=jnp.zeros(g.shape, bool),
+        best=Point(eta, zero),
+        value=-1 + 0 * g,
     )
-    found = lax.fori_loop(
-        0, rounds, lambda _, s: _round(weights, items, steps, s), start
-    )
-    return Point(found.best_eta, found.best_delta)
+    advance = functools.partial(_round, weights, items, steps)
+    return lax.fori_loop(0, rounds, lambda _, s: advance(s), start).best
 
 
 class _Search(NamedTuple):
     eta: jax.Array
     delta: jax.Array
-    low: jax.Array  # the margin is positive there
-    low_margin: jax.Array
-    high: jax.Array
-    high_margin: jax.Array
+    low: tuple[jax.Array, jax.Array]  # an eta, and its margin, which is positive
+    high: tuple[jax.Array, jax.Array]  # a larger eta; its margin, if it is bracketed
     bracketed: jax.Array
-    best_eta: jax.Array
-    best_delta: jax.Array
-    best: jax.Array
+    best: Point
+    value: jax.Array  # of the best
 
 
 def _round(weights, items: Items, steps: int, s: _Search) -> _Search:
@@ -156,32 +158,20 @@ def _round(weights, items: Items, steps: int, s: _Search) -> _Search:
     residual = jnp.sum((delta + eta[:, None] * gradient) ** 2, axis=1)
     value = jnp.sum(delta**2, axis=1) + 2 * eta * g
     value = value - residual / (1 - eta * items.below)
-    better = value > s.best
-    positive = g > 0
-    low, low_margin = _pick(positive, (eta, g), (s.low, s.low_margin))
-    high, high_margin = _pick(positive, (s.high, s.high_margin), (eta, g))
-    bracketed = s.bracketed | ~positive
-    share = low_margin / jnp.maximum(low_margin - high_margin, 1e-30)
-    inside = low + jnp.clip(share, 0.1, 0.9) * (high - low)
-    eta = jnp.where(bracketed, inside, jnp.minimum(2 * eta, cap))
-    best_eta, best = _pick(better, (s.eta, value), (s.best_eta, s.best))
-    best_delta = jnp.where(better[:, None], delta, s.best_delta)
-    return _Search(
-        eta,
-        delta,
-        low,
-        low_margin,
-        high,
-        high_margin,
-        bracketed,
-        best_eta,
-        best_delta,
-        best,
-    )
+    low, high = _pick(g > 0, ((eta, g), s.high), (s.low, (eta, g)))
+    bracketed = s.bracketed | ~(g > 0)
+    share = low[1] / jnp.maximum(low[1] - high[1], 1e-30)
+    inside = low[0] + jnp.clip(share, 0.1, 0.9) * (high[0] - low[0])
+    following = jnp.where(bracketed, inside, jnp.minimum(2 * eta, cap))
+    point, value = _pick(value > s.value, (Point(eta, delta), value), (s.best, s.value))
+    return _Search(following, delta, low, high, bracketed, point, value)
 
 
 def _pick(condition, yes, no):
-    return tuple(jnp.where(condition, a, b) for a, b in zip(yes, no, strict=True))
+    def pick(a, b):
+        return jnp.where(condition.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+
+    return jax.tree.map(pick, yes, no)
 
 
 def _single(leaf: jax.Array) -> jax.Array:

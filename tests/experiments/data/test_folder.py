@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from experiments.common.errors import UserError
-from experiments.data import folder, load, tree
+from experiments.data import folder, image_files, load
 
 CLASSES = ("ant", "bee")
 
@@ -163,7 +163,7 @@ def test_undecodable_images_are_counted(tmp_path):
     cut = encode(0, kind="jpeg", size=(64, 64))
     files["test/ant/0000.png"] = cut[: len(cut) // 2]
     message = fails(write_folder(tmp_path / "set", files), tmp_path)
-    assert "5 images do not decode" in message and message.endswith("mend or remove")
+    assert "5 images do not decode" in message and message.endswith("fix or remove")
     assert "test/ant/0000.png, train/bee/0000.png, train/bee/0001.png, …" in message
 
 
@@ -230,7 +230,7 @@ def test_one_class(tmp_path):
 def test_out_of_place(name, tmp_path):
     files = make_tree() | {name: encode(0)}
     root = write_folder(tmp_path / "set", files)
-    assert "is out of place: images lie at" in fails(root, tmp_path)
+    assert "is out of place: images belong in" in fails(root, tmp_path)
     path = write_tar(tmp_path / "set.tar", files)
     assert f"{name} is out of place" in fails(path, tmp_path)
 
@@ -301,9 +301,9 @@ def count_reads(monkeypatch):
 
     def files(path):
         reads.append(path)
-        return tree.files(path)
+        return image_files.read_files(path)
 
-    monkeypatch.setattr(folder, "files", files)
+    monkeypatch.setattr(folder, "read_files", files)
     return reads
 
 
@@ -354,7 +354,7 @@ def test_the_copy_of_cifar10(shared):
     from experiments.data.decode import decode
 
     path = shared("data/cifar10-jpeg.tar.xz")
-    stream = tree.files(path)
+    stream = image_files.read_files(path)
     names = []
     for name, content in stream:
         if content is None:

@@ -30,7 +30,7 @@ from .certification.certified_run import BATCH, Target, filled
 from .common.errors import UserError
 from .common.files import write_json
 from .common.flags import run
-from .training.evaluation import RADIUS_NAMES, STANDARD_RADII
+from .reporting.summary import RADIUS_NAMES, STANDARD_RADII
 from .training.run_folder import Run
 
 FLAGS = flags.FLAGS

@@ -295,7 +295,8 @@ def binding_radius(
     prediction: Int[Array, "n"],
     labels: Int[Array, "n"],
 ) -> tuple[Int[Array, "n"], Float[Array, "n"], Int[Array, "n"]]:
-    return tuple(ops.binding_radius(pair_radii, prediction, labels))
+    radii = ops.binding_radius(pair_radii, prediction, labels)
+    return radii.prediction, radii.radius, radii.runner_up
 
 
 @claim(lambda a, s: [head(a, s), a(s.n, s.D), a.int_(s.n), a(s.C, s.C)])

@@ -1,8 +1,10 @@
 """Folders of images and archives of them, each with everything that can be wrong."""
 
 import io
+import itertools
 import os
 import tarfile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 
 from experiments.common.errors import UserError
 from experiments.data import folder, image_files, load
+from experiments.data.decode import decode
 
 CLASSES = ("ant", "bee")
 
@@ -48,7 +51,8 @@ def write_folder(root, files):
 
 
 def write_tar(path, files, prefix="", kind=""):
-    with tarfile.open(path, f"w:{kind}") as tar:
+    mode: Any = f"w:{kind}"
+    with tarfile.open(path, mode) as tar:
         for name, content in files.items():
             info = tarfile.TarInfo(prefix + name)
             info.size = len(content)
@@ -351,18 +355,10 @@ def test_no_cache_where_nothing_can_be_written(tmp_path):
 
 def test_the_copy_of_cifar10(shared):
     """The first classes only: all of it takes half a minute."""
-    from experiments.data.decode import decode
-
-    path = shared("data/cifar10-jpeg.tar.xz")
-    stream = image_files.read_files(path)
-    names = []
-    for name, content in stream:
-        if content is None:
-            continue
+    found = image_files.read_files(shared("data/cifar10-jpeg.tar.xz"))
+    files = ((name, content) for name, content in found if content is not None)
+    first = list(itertools.islice(files, 20))
+    assert first[0][0] == ("train", "airplane", "0000.jpg")
+    for _, content in first:
         image = decode(content)
         assert image is not None and image.shape == (32, 32, 3)
-        names.append(name)
-        if len(names) == 20:
-            break
-    stream.close()
-    assert names[0] == ("train", "airplane", "0000.jpg")

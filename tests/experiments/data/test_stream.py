@@ -175,7 +175,7 @@ print(labels, flags.FLAGS.is_parsed())
 
 
 def test_a_stream_works_in_a_notebook(packed):
-    """Grain has absl flags, which nobody parses there."""
+    """Grain defines absl flags; in a notebook nothing parses them."""
     name = f"records:{packed / 'out'}"
     command = [sys.executable, "-W", "error", "-c", NOTEBOOK]
     found = subprocess.run(

@@ -1,11 +1,13 @@
-# make train   trains the digits network and certifies it      (minutes on 2 cores)
-# make test    runs the test suite                             (under 12 minutes)
-# make test-all, make lint
+# make train      train a network on scikit-learn's digits and certify it
+#                 (minutes on 2 cores)
+# make test       run the tests (under 10 minutes on 2 cores)
+# make test-all   run the long tests as well, compiled as users compile (40 minutes)
+# make lint       run ruff and pyright on the library, the programs and the tests
 #
-# Each sets up a virtual environment in .venv first. Variables:
-#   ACCELERATOR=cuda | tpu      installs JAX for it (else CPU)
-#   ARGS="--preset=lipconvnet"  flags of `make train`, see `make train ARGS=--help`
-#   PYTHON=python3.12           which Python, at least 3.11
+# Each target first installs what it needs into .venv. Variables:
+#   ACCELERATOR=cuda | tpu      install JAX for a GPU or TPU (default: CPU)
+#   ARGS="--preset=lipconvnet"  flags of `make train`; see `make train ARGS=--help`
+#   PYTHON=python3.12           the Python to use, 3.11 or newer
 
 PYTHON ?= python3
 ACCELERATOR ?=
@@ -13,12 +15,12 @@ ARGS ?=
 VENV := .venv
 RUN := $(VENV)/bin/python
 comma := ,
-with = [$(1)$(if $(ACCELERATOR),$(comma)$(ACCELERATOR))]
-AS_USERS := --xla_backend_optimization_level=3  # `make test` compiles faster code
 PYTEST := $(RUN) -m pytest -n auto --maxprocesses=8
+# `make test` compiles faster, to slower code: see tests/conftest.py.
+AS_USERS := --xla_backend_optimization_level=3
 
 .PHONY: train test test-all lint
-train: $(VENV)/ready-run$(ACCELERATOR)
+train: $(VENV)/ready-experiments$(ACCELERATOR)
 	$(RUN) -m experiments.train $(ARGS)
 
 test: $(VENV)/ready-test$(ACCELERATOR)
@@ -32,18 +34,11 @@ lint: $(VENV)/ready-dev$(ACCELERATOR)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "error: $(PYTHON) is older than 3.11: name another with PYTHON=..." >&2; \
+	  echo "error: $(PYTHON) is older than 3.11: choose another with PYTHON=..." >&2; \
 	  exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/ready-run$(ACCELERATOR): pyproject.toml | $(VENV)/bin/python
-	$(RUN) -m pip install -q -e ".$(if $(ACCELERATOR),[$(ACCELERATOR)])"
-	@touch $@
-
-$(VENV)/ready-test$(ACCELERATOR): pyproject.toml | $(VENV)/bin/python
-	$(RUN) -m pip install -q -e ".$(call with,test)"
-	@touch $@
-
-$(VENV)/ready-dev$(ACCELERATOR): pyproject.toml | $(VENV)/bin/python
-	$(RUN) -m pip install -q -e ".$(call with,dev)"
+# ready-EXTRA, ready-EXTRAcuda and ready-EXTRAtpu mark that an extra is installed.
+$(VENV)/ready-%$(ACCELERATOR): pyproject.toml | $(VENV)/bin/python
+	$(RUN) -m pip install -q -e ".[$*$(if $(ACCELERATOR),$(comma)$(ACCELERATOR))]"
 	@touch $@

@@ -33,7 +33,7 @@ from .common.files import write_bytes, write_json, write_json_lines
 from .common.flags import run
 from .data import Dataset, Split
 from .reporting import pictures, tables
-from .training.evaluation import summarize
+from .reporting.summary import RADIUS_NAMES, summarize
 from .training.run_folder import RunFolder
 from .training.state import TrainState
 
@@ -56,7 +56,7 @@ def certify(
     )
     summary = summarize(prediction, radius, test.labels)
     figures = {"accuracy": summary.accuracy, "mean_radius": summary.mean_radius}
-    figures |= dict(zip(tables.RADIUS_NAMES, summary.cra, strict=True))
+    figures |= dict(zip(RADIUS_NAMES, summary.cra, strict=True))
     write_json(folder.path / "test.json", figures)
     certified = np.where(prediction == test.labels, radius, -1)
     title = f"{data.name}: {len(test)} test images, proven"

@@ -1,4 +1,4 @@
-"""The settings of the suite itself: precision, promotion, skips in CI."""
+"""The settings of the tests: precision, promotion, skips in CI."""
 
 import types
 

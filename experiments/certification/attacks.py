@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from lipjax.attacks import apgd, cross_entropy, on_sphere, pgd, targeted_dlr
 
-from ..training.evaluation import RADIUS_NAMES, STANDARD_RADII
+from ..reporting.summary import RADIUS_NAMES, STANDARD_RADII
 from .certified_run import BATCH, CertifiedRun, filled
 
 

@@ -1,10 +1,10 @@
-"""What a user can mend."""
+"""Errors that are the user's to fix: programs print one line, without a traceback."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """A mistake of the user's: programs print its one line and exit with code 2."""
+    """A user's mistake: programs print its one line and exit with code 2."""
 
 
 def line_of(error: BaseException) -> str | None:
@@ -13,4 +13,11 @@ def line_of(error: BaseException) -> str | None:
         return " ".join(str(error).split())
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, ModuleNotFoundError) and (error.name or ".").isidentifier():
+        return missing_package(error.name)
     return None
+
+
+def missing_package(name: str | None) -> str:
+    """The line for a package of the extra "experiments" that is not installed."""
+    return f'{name} is not installed: pip install "lipjax[experiments]"'

@@ -30,7 +30,7 @@ def _guarded(main: Callable[[], None]) -> None:
     getLogger("asyncio").setLevel(CRITICAL)
     try:
         main()
-    except (UserError, OSError) as error:
+    except (UserError, OSError, ModuleNotFoundError) as error:
         line = line_of(error)
         if line is None:
             raise

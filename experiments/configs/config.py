@@ -1,4 +1,4 @@
-"""What a training run is made of, and the flags that change it."""
+"""The settings of a training run, and the flags that change them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from absl import flags
 from ..common.errors import UserError
 
 NETWORK = ("depth", "width", "activation", "pooling", "head", "hidden")
-"""The settings that say which weights there are."""
+"""The settings that determine the shapes of the weights."""
 
 PUBLISHED: dict[str, Any] = {
     "polynomial": "taylor:5",
@@ -27,12 +27,12 @@ def _of(help_text: str, default: Any = dataclasses.MISSING, choices=None) -> Any
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """All settings of a training run; a preset fills them in."""
+    """All settings of a training run; a preset provides the defaults."""
 
     data: str = _of(
         "data set: digits, cifar10, cifar100, folder:PATH or records:DIR", "digits"
     )
-    data_dir: str | None = _of("where prepared data sets are kept", None)
+    data_dir: str | None = _of("folder of prepared data sets", None)
     validation: int | None = _of("training images held out for validation", None)
     depth: int = _of("layers: a multiple of the stages (5 for 32x32 images)", 5)
     width: int = _of("channels after the initial layer", 32)
@@ -43,28 +43,31 @@ class Config:
     head: str = _of("head", "normalized", ("orthogonal", "normalized", "curvature"))
     hidden: int = _of("hidden units of the curvature head", 4096)
     polynomial: str = _of(
-        "series in training: taylor:DEGREE or chebyshev:DEGREE:BOUND[:ANGLE]",
+        "approximation of exp in training: taylor:DEGREE or "
+        "chebyshev:DEGREE:BOUND[:ANGLE]",
         "chebyshev:4:2.0",
     )
-    eval_polynomial: str = _of("series in evaluation", "chebyshev:8:2.2")
+    eval_polynomial: str = _of("approximation of exp in evaluation", "chebyshev:8:2.2")
     gradient: str = _of(
         "rule for kernel gradients", "fast", ("exact", "fast", "low_rank")
     )
     dtype: str = _of(
-        "of the computation in training; parameters and sums of gradients are float32",
+        "dtype in training; parameters and summed gradients stay float32",
         "float32",
         ("float32", "bfloat16"),
     )
     epochs: int = _of("passes over the training images", 200)
-    batch_size: int = _of("images a step", 128)
-    learning_rate: float = _of("at the start; a tenth at 1/2 and at 3/4", 0.1)
-    momentum: float = _of("of SGD", 0.9)
-    weight_decay: float = _of("on the kernels of convolutions and linear heads", 5e-4)
-    temperature: float = _of("the loss is the cross-entropy of logits times this", 1.0)
+    batch_size: int = _of("images per step", 128)
+    learning_rate: float = _of("learning rate; divided by 10 at 1/2 and at 3/4", 0.1)
+    momentum: float = _of("momentum of SGD", 0.9)
+    weight_decay: float = _of(
+        "weight decay of the kernels of convolutions and linear heads", 5e-4
+    )
+    temperature: float = _of("factor of the logits in the cross-entropy", 1.0)
     curvature_penalty: float = _of("weight of the curvature head's penalty", 0.0)
     clip_norm: float = _of("largest norm of a step's gradient; 0: no clipping", 0.0)
-    augment: bool = _of("random crops and flips where the data allow it", True)
-    seed: int = _of("of the initial weights and of all random draws", 0)
+    augment: bool = _of("random crops and flips if the data set allows them", True)
+    seed: int = _of("seed of the initial weights and all random draws", 0)
 
     def __post_init__(self) -> None:
         for name in ("depth", "width", "hidden", "epochs", "batch_size"):
@@ -82,7 +85,7 @@ def _check(condition: bool, message: str) -> None:
 
 
 def define_flags() -> None:
-    """Defines a flag for every setting, unset by default: the preset's value holds."""
+    """Defines a flag for every setting; one that is not given leaves the preset's."""
     kinds = {
         "int": flags.DEFINE_integer,
         "float": flags.DEFINE_float,
@@ -90,7 +93,7 @@ def define_flags() -> None:
         "str": flags.DEFINE_string,
     }
     for field in dataclasses.fields(Config):
-        text = f"{field.metadata['help']}. Else the preset's."
+        text = f"{field.metadata['help']}. Default: the preset's."
         if field.metadata["choices"]:
             choices = field.metadata["choices"]
             flags.DEFINE_enum(field.name, None, choices, text)
@@ -100,7 +103,7 @@ def define_flags() -> None:
 
 
 def with_flags(config: Config, values: flags.FlagValues) -> Config:
-    """The config with every setting that was given on the command line."""
+    """The config with the settings given on the command line."""
     given = {
         field.name: values[field.name].value
         for field in dataclasses.fields(Config)

@@ -1,4 +1,4 @@
-"""Presets: a config each, with its command, run time and result in the docstring."""
+"""Presets: one config each, with its command, run time and result if measured."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def imagenet() -> Config:
         python -m experiments.pack --images=PATH --out=imagenet64 --side=64
         python -m experiments.train --preset=imagenet
 
-    PATH has train/CLASS/* and test/CLASS/* (the official validation images). With
-    --data=records:DIR of another packing, 224x224 say, the network has as many stages
-    and a head of that size. The numbers are a start: they are not tuned, and no run of
-    ImageNet stands behind them.
+    PATH has train/CLASS/* and test/CLASS/* (the official validation images). For
+    images of another size, for example 224x224, pass --data=records:DIR: the network
+    has the same number of stages and a larger head. The settings are a starting point:
+    they are not tuned, and no run of ImageNet has been made with them.
     """
     return Config(
         data="records:imagenet64", depth=10, width=64, epochs=90, batch_size=512

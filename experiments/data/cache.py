@@ -1,4 +1,4 @@
-"""Decoded images, kept so that the next program starts at once."""
+"""A cache of decoded images, so that the next program starts quickly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 
 Arrays = dict[str, np.ndarray]
 
-_VERSION = 1  # to be raised whenever decoding changes
+_VERSION = 1  # increase it when decoding changes
 
 
 def cached(
@@ -24,16 +24,16 @@ def cached(
     data_dir: str | None,
     build: Callable[[], Arrays],
 ) -> Arrays:
-    """What `build` makes of the file `source`, from the cache if it is unchanged.
+    """The arrays that `build` makes of the file `source`, from the cache if unchanged.
 
-    There is one entry per file, valid for one size and modification time. A damaged
-    entry is built again; an entry that cannot be written is no error.
+    A file has one entry, valid for its size and modification time. A damaged entry is
+    built again. An entry that cannot be written is not an error.
 
     Args:
-      name: what the entry's name begins with.
-      source: the file whose change makes the entry invalid.
-      data_dir: the entry lies in data_dir/lipjax; None: in the user's cache folder.
-      build: makes arrays, none of them named "stamp".
+      name: the beginning of the entry's name.
+      source: the file that the arrays are made of.
+      data_dir: the entry is in data_dir/lipjax; None: in the user's cache folder.
+      build: makes the arrays; none may be named "stamp".
     """
     status = os.stat(source)
     stamp = np.array([_VERSION, status.st_size, status.st_mtime_ns], np.int64)

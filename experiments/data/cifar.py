@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 through tensorflow-datasets, without TensorFlow.
 
-The stock builders need TensorFlow to prepare the data; `Cifar` needs Pillow, and
-writes lossless PNG to array_record. Where there is no network, put the archive into
+The stock builders need TensorFlow to prepare the data. `Cifar` needs Pillow only, and
+writes lossless PNG to array_record. Without a network, put the archive into
 DATA_DIR/downloads/manual/.
 """
 
@@ -23,11 +23,11 @@ from PIL import Image
 from ..common.errors import UserError
 from .cache import Arrays, cached
 from .cifar_archive import ARCHIVES, fetch, parse
-from .dataset import SPLITS, Dataset, Split, unsplit
+from .dataset import SPLITS, Dataset, Split, without_validation
 
 
 class Cifar(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Prepares the binary archives; a configuration for each of `ARCHIVES`."""
+    """Prepares the binary archives; there is a configuration for each of `ARCHIVES`."""
 
     name = "lipjax_cifar"
     VERSION = tfds.core.Version("1.0.0")
@@ -75,18 +75,18 @@ def load_cifar(name: str, data_dir: str | None) -> Dataset:
 
     Args:
       name: a key of `ARCHIVES`.
-      data_dir: where tensorflow-datasets keeps its data; None: its default.
+      data_dir: folder of tensorflow-datasets; None: its default.
 
     Returns:
       Images uint8 [N, 32, 32, 3], in the order of the archive.
 
     Raises:
-      UserError: if the archive cannot be had or is damaged, or the prepared data is.
+      UserError: if the archive or the prepared data cannot be fetched or is damaged.
     """
     builder = _builder(name, data_dir)
     if not builder.data_path.exists():
         _prepare(builder)
-        builder = _builder(name, data_dir)  # maybe another process was faster
+        builder = _builder(name, data_dir)  # another process may have been faster
     info = builder.data_path / "dataset_info.json"
     if not info.exists():
         raise _damaged(builder)
@@ -94,7 +94,7 @@ def load_cifar(name: str, data_dir: str | None) -> Dataset:
     train, test = (Split(arrays[f"{s}_images"], arrays[f"{s}_labels"]) for s in SPLITS)
     features: Any = builder.info.features
     names = tuple(features["label"].names)
-    return unsplit(name, train, test, names, crop_padding=4)
+    return without_validation(name, train, test, names, crop_padding=4)
 
 
 def _builder(name: str, data_dir: str | None) -> Cifar:
@@ -102,7 +102,7 @@ def _builder(name: str, data_dir: str | None) -> Cifar:
 
 
 def _prepare(builder: Cifar) -> None:
-    """Writes beside the final folder, then renames: never leaves half a data set."""
+    """Writes to a temporary folder, which is renamed once complete."""
     try:
         with contextlib.redirect_stdout(sys.stderr):
             builder.download_and_prepare(file_format="array_record")
@@ -114,7 +114,7 @@ def _prepare(builder: Cifar) -> None:
 
 
 def _read(builder: Any) -> Arrays:
-    """Decodes what is prepared: images uint8 [N, 32, 32, 3], labels int32 [N]."""
+    """Decodes the prepared data: images uint8 [N, 32, 32, 3], labels int32 [N]."""
     arrays = {}
     try:
         for split in SPLITS:

@@ -29,7 +29,7 @@ _SITE = "https://www.cs.toronto.edu/~kriz/"
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-    """What an archive is called, and what lies where in it."""
+    """The name, checksum and layout of an archive."""
 
     filename: str
     sha256: str
@@ -68,7 +68,7 @@ ARCHIVES = {
 
 
 def fetch(archive: Archive, downloads: pathlib.Path) -> pathlib.Path:
-    """The verified archive: downloads/manual/FILE if there, else downloads/FILE.
+    """The verified archive: downloads/manual/FILE if it exists, else downloads/FILE.
 
     Raises:
       UserError: if it cannot be downloaded, or its checksum is wrong.
@@ -86,7 +86,7 @@ def fetch(archive: Archive, downloads: pathlib.Path) -> pathlib.Path:
 
 
 def _download(archive: Archive, path: pathlib.Path, manual: pathlib.Path) -> None:
-    """Downloads to a temporary name, so that `path` is never half a file."""
+    """Downloads to a temporary name, which is renamed once complete."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +140,7 @@ def parse(archive: Archive, path: pathlib.Path) -> tuple[Split, Split, list[str]
 
 
 def _members(archive: Archive, path: pathlib.Path) -> dict[str, bytes]:
-    """Contents of the files that matter, by name."""
+    """Contents of the batches and of the file of class names, by name."""
     files = {}
     wanted = (*archive.train, *archive.test, archive.class_names)
     try:

@@ -12,13 +12,12 @@ import numpy as np
 from ..common.errors import UserError
 
 SPLITS = ("train", "test")
-"""What a source of data has; the validation set is held out of the first."""
+"""The splits of a source of data; the validation set is held out of the first."""
 
 _CHUNK = 1 << 22  # bytes counted at a time: bincount makes int64 copies of them
 
-
-Sums = tuple[int, int, int]
-"""How many pixels, their sum and the sum of their squares, of one channel."""
+PixelSums = tuple[int, int, int]
+"""The number of pixels, their sum and the sum of their squares, of one channel."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +38,9 @@ class Split:
         return type(self)(self.images[rows], self.labels[rows])
 
     def spread(self, count: int | None) -> Self:
-        """At most `count` of the images, at even distances; None: all of them.
+        """At most `count` evenly spaced images; None: all of them.
 
-        Folders are read class by class, so the first images would be of one class.
+        Folders are read class by class: the first images are all of one class.
 
         Example:
           >>> split = Split(np.zeros((7, 1, 1, 1), np.uint8), np.arange(7))
@@ -56,16 +55,16 @@ class Dataset:
     """Training, validation and test images of one classification problem.
 
     Attributes:
-      name: as asked for, e.g. "digits" or "folder:PATH".
-      train: images to learn from.
+      name: the name passed to `load`, e.g. "digits" or "folder:PATH".
+      train: training images.
       validation: images held out of the training set; may be empty.
-      test: images for the final number.
+      test: images of the final figures.
       class_names: name of each label.
       levels: a pixel is images / levels, in [0, 1].
-      flip: whether a mirrored training image is still of its class.
+      flip: whether a mirrored training image keeps its class.
       crop_padding: pixels of zero padding for random crops; 0: no crops.
-      sums: of each channel over all training images, held out or not, where they are
-        known; None: to be counted when asked for.
+      sums: sums of each channel over all training images, those held out included;
+        None: counted when `mean` or `std` needs them.
     """
 
     name: str
@@ -76,7 +75,7 @@ class Dataset:
     levels: int
     flip: bool
     crop_padding: int
-    sums: tuple[Sums, ...] | None = None
+    sums: tuple[PixelSums, ...] | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -98,8 +97,8 @@ class Dataset:
     def std(self) -> float:
         """Standard deviation, averaged over the channels, in [0, 1]; 4 digits.
 
-        One number, so that the normalisation of the input scales every distance
-        alike. Held-out images count: the result does not depend on `validation`.
+        One number, so that the normalisation of the input scales all distances
+        alike. Held-out images count, so the result does not depend on `validation`.
         """
         return round(sum(std for _, std in self._moments) / len(self._moments), 4)
 
@@ -113,7 +112,7 @@ class Dataset:
 
 
 def evenly(size: int, count: int | None) -> np.ndarray:
-    """At most `count` of 0 ... size - 1, at even distances, from 0; None: all."""
+    """At most `count` evenly spaced numbers of 0 ... size - 1; None: all of them."""
     count = size if count is None else min(count, size)
     return np.arange(count) * size // max(count, 1)
 
@@ -130,7 +129,7 @@ def histogram(images: np.ndarray) -> np.ndarray:
     return counts
 
 
-def pixel_sums(counts: np.ndarray) -> tuple[Sums, ...]:
+def pixel_sums(counts: np.ndarray) -> tuple[PixelSums, ...]:
     """The exact sums of each channel, from its counts of byte values [C, 256].
 
     Example:
@@ -144,8 +143,8 @@ def pixel_sums(counts: np.ndarray) -> tuple[Sums, ...]:
     return tuple((total(c, 0), total(c, 1), total(c, 2)) for c in counts)
 
 
-def _mean_and_std(sums: Sums, levels: int) -> tuple[float, float]:
-    """Mean and standard deviation of pixels / levels; exact up to the last steps."""
+def _mean_and_std(sums: PixelSums, levels: int) -> tuple[float, float]:
+    """Mean and standard deviation of pixels / levels, exact but for the last steps."""
     total, first, second = sums
     variance = (total * second - first**2) / total**2
     return first / total / levels, math.sqrt(variance) / levels
@@ -154,8 +153,7 @@ def _mean_and_std(sums: Sums, levels: int) -> tuple[float, float]:
 def hold_out(split: Split, count: int) -> tuple[Split, Split]:
     """Takes `count` images out of `split`, the same share of every class.
 
-    The choice is fixed. A class gives its first image before any class gives its
-    second share, and always keeps one.
+    The choice is deterministic. Every class keeps at least one image.
 
     Args:
       split: N images.
@@ -209,7 +207,7 @@ def _rank_in_class(labels: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def unsplit(
+def without_validation(
     name: str,
     train: Split,
     test: Split,
@@ -218,9 +216,9 @@ def unsplit(
     levels: int = 255,
     flip: bool = True,
     crop_padding: int,
-    sums: tuple[Sums, ...] | None = None,
+    sums: tuple[PixelSums, ...] | None = None,
 ) -> Dataset:
-    """A data set whose validation set is still empty."""
+    """A data set whose validation set is empty; `load` holds one out."""
     empty = train.take(np.arange(0))
     return Dataset(
         name, train, empty, test, class_names, levels, flip, crop_padding, sums

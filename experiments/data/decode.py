@@ -1,4 +1,4 @@
-"""One image file's bytes to its pixels."""
+"""Decodes the bytes of one image file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _EIGHT_BIT = (*_SINGLE_CHANNEL, "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr
 
 
 def decode(data: bytes) -> np.ndarray | None:
-    """Decodes an image of 8 bits per channel; transparency is left out.
+    """Decodes an image of 8 bits per channel; transparency is dropped.
 
     Args:
       data: a file in any format that Pillow reads.
@@ -28,7 +28,7 @@ def decode(data: bytes) -> np.ndarray | None:
     try:
         with Image.open(io.BytesIO(data)) as image:
             return _pixels(image) if image.mode in _EIGHT_BIT else None
-    except Exception:  # a damaged file may raise nearly anything in Pillow
+    except Exception:  # on a damaged file Pillow may raise nearly anything
         return None
 
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import sklearn.datasets
 
-from .dataset import Dataset, Split, hold_out, unsplit
+from .dataset import Dataset, Split, hold_out, without_validation
 
 _TEST = 360
 
 
 def load_digits() -> Dataset:
-    """1797 digits, uint8 [N, 8, 8, 1] of values 0 to 16; 360 of them for the test.
+    """1797 digits, uint8 [N, 8, 8, 1] with values 0 to 16; 360 are the test images.
 
     Example:
       >>> len(load_digits().train), len(load_digits().test)
@@ -24,4 +24,6 @@ def load_digits() -> Dataset:
     everything = Split(images, np.asarray(bunch.target, np.int32))
     train, test = hold_out(everything, _TEST)
     names = tuple(str(name) for name in bunch.target_names)
-    return unsplit("digits", train, test, names, levels=16, flip=False, crop_padding=1)
+    return without_validation(
+        "digits", train, test, names, levels=16, flip=False, crop_padding=1
+    )

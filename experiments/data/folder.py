@@ -1,4 +1,4 @@
-"""Any images sorted into folders: PATH/train/CLASS/* and PATH/test/CLASS/*."""
+"""Images sorted into folders: PATH/train/CLASS/* and PATH/test/CLASS/*."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 
 from ..common.errors import UserError
 from .cache import Arrays, cached
-from .dataset import SPLITS, Dataset, Split, unsplit
+from .dataset import SPLITS, Dataset, Split, without_validation
 from .decode import decode
-from .tree import Name, files
+from .image_files import Name, read_files
 
 
 def load_folder(where: str, data_dir: str | None) -> Dataset:
-    """Reads a folder of images, or a tar archive of one; an archive's images are kept.
+    """Reads a folder of images, or a tar archive, whose decoded images are cached.
 
     All images must have one size. They become RGB, or one channel if every one of
     them is single-channel. Images are in the order of their names.
 
     Args:
       where: a folder, or a .tar, .tar.gz, .tar.bz2 or .tar.xz file.
-      data_dir: where decoded archives are kept; None: the user's cache folder.
+      data_dir: folder of the cache; None: the user's cache folder.
 
     Returns:
       Images uint8 [N, H, W, C], labels int32 [N] in the order of the class names.
@@ -38,7 +38,9 @@ def load_folder(where: str, data_dir: str | None) -> Dataset:
     train, test = (Split(arrays[f"{s}_images"], arrays[f"{s}_labels"]) for s in SPLITS)
     names = tuple(str(name) for name in arrays["class_names"])
     padding = min(train.images.shape[1:3]) // 8
-    return unsplit(f"folder:{where}", train, test, names, crop_padding=padding)
+    return without_validation(
+        f"folder:{where}", train, test, names, crop_padding=padding
+    )
 
 
 def _read(path: pathlib.Path) -> Arrays:
@@ -61,9 +63,9 @@ def _read(path: pathlib.Path) -> Arrays:
 
 
 def _decode_all(path: pathlib.Path) -> tuple[dict[Name, np.ndarray], set[Name]]:
-    """Pixels by name, training images first; and every (split, class)."""
+    """Pixels by name, training images first, and every (split, class)."""
     images, broken, classes = {}, [], set()
-    for name, content in files(path):
+    for name, content in read_files(path):
         classes.add(name[:2])
         if content is None:
             continue
@@ -78,24 +80,24 @@ def _decode_all(path: pathlib.Path) -> tuple[dict[Name, np.ndarray], set[Name]]:
 
 
 def check_decoded(path: pathlib.Path, broken: list[Name]) -> None:
-    """Refuses images that do not decode, naming the first three of them."""
+    """Refuses images that do not decode; the message has the first three names."""
     if broken:
         first = ", ".join("/".join(name) for name in sorted(broken)[:3])
         more = ", …" if len(broken) > 3 else ""
         does = "image does" if len(broken) == 1 else "images do"
         raise UserError(
             f"{path}: {len(broken)} {does} not decode to 8 bits per channel: "
-            f"{first}{more}: mend or remove"
+            f"{first}{more}: fix or remove"
         )
 
 
 def class_names(
     path: pathlib.Path, images: Iterable[Name], classes: set[Name]
 ) -> list[str]:
-    """Sorted names of the training classes, of which those of the test are some.
+    """Sorted names of the training classes; the test classes must be among them.
 
     Args:
-      path: what holds the images, for messages.
+      path: the folder or archive, for messages.
       images: (split, class, file) of every image.
       classes: (split, class) of every class folder and image.
 
@@ -131,7 +133,7 @@ def _check_sizes(path: pathlib.Path, images: dict[Name, np.ndarray]) -> None:
 
 
 def size_text(image: np.ndarray) -> str:
-    """The size as people write it: width x height."""
+    """The size as text, width x height."""
     return f"{image.shape[1]}x{image.shape[0]}"
 
 

@@ -1,4 +1,4 @@
-"""From a data set's name to its arrays."""
+"""Loads a data set by its name."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _VALIDATION = {"digits": 180}  # others: 2 % of the training images
 def load(
     name: str, *, data_dir: str | None = None, validation: int | None = None
 ) -> Dataset:
-    """Reads a data set, and holds a validation set out of its training images.
+    """Reads a data set and holds a validation set out of its training images.
 
     Args:
       name: "digits", "cifar10", "cifar100", "folder:PATH" or "records:DIR".
-      data_dir: where prepared data lies; None: the default of
-        tensorflow-datasets, and the user's cache folder for "folder:ARCHIVE".
+      data_dir: folder of prepared data; None: the default of tensorflow-datasets, and
+        the user's cache folder for "folder:ARCHIVE".
       validation: number of training images to hold out, the same share of every
         class; None: 180 of digits, else 2 % and at least one per class if possible.
 
@@ -29,8 +29,8 @@ def load(
       "records:DIR" stay on the disk: see `records.RecordImages`.
 
     Raises:
-      UserError: if the name is unknown, the data cannot be had or is damaged, or
-        `validation` leaves a class without training images.
+      UserError: if the name is unknown, the data cannot be read, or `validation` leaves
+        a class without training images.
 
     Example:
       >>> digits = load("digits")
@@ -46,7 +46,7 @@ def load(
 
 
 def _read(name: str, data_dir: str | None) -> Dataset:
-    """Imports what reads `name` only now: tensorflow-datasets is slow to import."""
+    """Imports the reader of `name` only here: tensorflow-datasets is slow to import."""
     if name == "digits":
         from .digits import load_digits
 

@@ -1,110 +1,123 @@
-"""Writes one file of packed images."""
+"""Packs a folder of images into files that training reads from the disk.
+
+Files are written one after the other, each under a temporary name that is renamed once
+the file is complete. progress.json lists the complete ones, so that an interrupted call
+continues with the next; info.json, written last, replaces it.
+"""
 
 from __future__ import annotations
 
-import functools
-import uuid
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from array_record.python.array_record_module import ArrayRecordWriter
+import tqdm
 
 from ..common.errors import UserError
-from .dataset import histogram, pixel_sums
-from .folder import check_decoded, size_text
-from .plan import Plan, Shard, pixels
-from .shards import OPTIONS
-from .tree import Name
+from ..common.files import is_empty, write_json
+from .pack_shard import pack_shard
+from .packing_plan import PackingPlan, Shard, make_plan
+from .record_files import INFO, RecordsInfo, read_info, to_json
 
-_CHUNK = 256  # images that are decoded before any of them is written
+_PROGRESS = "progress.json"
+_CHANGED = "choose another --out, or delete it"
 
 
-def pack_shard(
-    plan: Plan, shard: Shard, out: Path, progress: Callable[[int], object]
-) -> dict[str, Any]:
-    """Writes one file under a temporary name, then renames it.
+def pack(
+    images: Path, out: Path, side: int | None = None, shard_images: int | None = None
+) -> RecordsInfo:
+    """Packs images, or continues an interrupted call with the same arguments.
 
     Args:
-      plan: the plan.
-      shard: which file.
-      out: the folder it is to be in.
-      progress: told how many more images are done.
+      images: the folder.
+      out: the folder to write.
+      side: pixels a side after resizing; None: no resizing.
+      shard_images: images per file; None: half a GB.
 
     Returns:
-      Its "records" and "bytes", the "stamp" of its images and the "sums" of their
-      pixels for each channel; JSON can hold it.
+      The contents of info.json; `out` is complete.
 
     Raises:
-      UserError: if images do not decode, or are of another size than the plan's.
-      OSError: if the file cannot be written.
+      UserError: if anything cannot be read or written, an image does not decode, or
+        `out` has other contents. Complete files are kept.
     """
-    part = out / f".{shard.filename}.{uuid.uuid4().hex[:8]}.part"  # nobody else's
-    stamp = shard.stamp()
+    plan, shards = make_plan(images, side, shard_images)
+    if (out / INFO).exists():
+        info = read_info(out)
+        _check_plan(out, info.plan, plan)
+        return info
     try:
-        counts = _write(plan, shard, part, progress)
-        made = {"records": len(shard.names), "bytes": part.stat().st_size}
-        part.replace(out / shard.filename)
-    finally:
-        part.unlink(missing_ok=True)
-    return made | {"stamp": stamp, "sums": pixel_sums(counts)}
+        return _pack(plan, shards, out)
+    except OSError as error:
+        raise UserError(
+            f"{out} cannot be written: {error}: fix this and run the same command again"
+        ) from error
 
 
-def _write(plan: Plan, shard: Shard, part: Path, progress) -> np.ndarray:
-    """Writes the images that decode, and then complains of the others."""
-    counts, broken = np.zeros((3, 256), np.int64), []
-    writer = _Writer(part)
+def _pack(plan: PackingPlan, shards: list[Shard], out: Path) -> RecordsInfo:
+    progress = _begin(plan, shards, out)
+    done = progress["shards"]
+    first = sum(shard["records"] for shard in done)
+    total = sum(len(shard.names) for shard in shards)
+    title = f"pack {plan.images.name}"
+    with tqdm.tqdm(
+        total=total, initial=first, desc=title, unit=" images", delay=2
+    ) as bar:
+        for shard in shards[len(done) :]:
+            done.append(pack_shard(plan, shard, out, bar.update))
+            write_json(out / _PROGRESS, progress)
+    info = plan.info(shards, done)
+    write_json(out / INFO, to_json(info))
+    (out / _PROGRESS).unlink()
+    return info
+
+
+def _begin(plan: PackingPlan, shards: list[Shard], out: Path) -> dict[str, Any]:
+    """Reads the progress, and makes the folder if it does not exist.
+
+    Deletes incomplete files: another program that is writing one of them fails.
+    """
+    path = out / _PROGRESS
+    if path.exists():
+        progress = _read(path)
+        _check_plan(out, progress["plan"], plan)
+        _check_done(out, shards, progress["shards"])
+    else:
+        if out.exists() and not is_empty(out):
+            raise UserError(f"{out} exists, and is no interrupted packing: {_CHANGED}")
+        out.mkdir(parents=True, exist_ok=True)
+        progress = {"plan": plan.to_json(), "shards": []}
+        write_json(path, progress)
+    for part in out.glob(".*.part"):
+        part.unlink()
+    return progress
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        with ThreadPoolExecutor() as pool:
-            for start in range(0, len(shard.names), _CHUNK):
-                names = shard.names[start : start + _CHUNK]
-                load = functools.partial(pixels, plan.images, plan.side)
-                found = dict(zip(names, pool.map(load, names), strict=True))
-                broken += [name for name, image in found.items() if image is None]
-                images = {n: image for n, image in found.items() if image is not None}
-                _check_sizes(plan, images)
-                counts += _append(writer, list(images.values()))
-                progress(len(names))
-        check_decoded(plan.images, broken)
-    finally:
-        writer.close()
-    return counts
+        progress = json.loads(path.read_bytes())
+        if isinstance(progress["plan"], dict) and isinstance(progress["shards"], list):
+            return progress
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise UserError(f"{path} is damaged: {_CHANGED}")
 
 
-def _append(writer: _Writer, images: list[np.ndarray]) -> np.ndarray | int:
-    for image in images:
-        writer.write(image.tobytes())
-    return histogram(np.stack(images)) if images else 0
-
-
-class _Writer:
-    """An array_record file; what goes wrong with it is an OSError."""
-
-    def __init__(self, path: Path) -> None:
-        self._writer = self._tried(lambda: ArrayRecordWriter(str(path), OPTIONS))
-
-    def write(self, record: bytes) -> None:
-        self._tried(lambda: self._writer.write(record))
-
-    def close(self) -> None:
-        if self._writer.is_open():
-            self._tried(self._writer.close)
-
-    @staticmethod
-    def _tried(action: Callable[[], Any]) -> Any:
-        try:
-            return action()
-        except RuntimeError as error:
-            raise OSError(str(error).split(";")[0]) from error
-
-
-def _check_sizes(plan: Plan, images: dict[Name, np.ndarray]) -> None:
-    height, width, _ = plan.image_shape
-    for name, image in images.items():
-        if image.shape != plan.image_shape:
+def _check_plan(out: Path, before: dict[str, Any], plan: PackingPlan) -> None:
+    for name, value in plan.to_json().items():
+        if (was := before.get(name)) != value:
             raise UserError(
-                f"{plan.images}: {'/'.join(name)} is {size_text(image)}, but the first "
-                f"image is {width}x{height} pixels: give --side=PIXELS to resize them"
+                f"{out} was begun with {name} {was}, not {value}: {_CHANGED}"
+                if name in ("side", "image_shape", "shard_images")
+                else f"{out} was begun with other images than there are now: {_CHANGED}"
             )
+
+
+def _check_done(out: Path, shards: list[Shard], done: list[dict[str, Any]]) -> None:
+    """Refuses if a complete file is missing or cut short, or its images changed."""
+    for shard, made in zip(shards, done, strict=False):
+        path = out / shard.filename
+        if not path.exists() or path.stat().st_size != made["bytes"]:
+            raise UserError(f"{path} is missing or cut short: {_CHANGED}")
+        if shard.stamp() != made["stamp"]:
+            raise UserError(f"images of {path} have changed since: {_CHANGED}")

@@ -1,4 +1,4 @@
-"""Images packed by `experiments.pack`, read from the disk as they are asked for."""
+"""Images packed by `experiments.pack`, read from the disk when they are indexed."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any, Self
 import numpy as np
 
 from ..common.errors import UserError
-from .dataset import SPLITS, Dataset, Split, unsplit
-from .shards import Shards, read_info
+from .dataset import SPLITS, Dataset, Split, without_validation
+from .record_files import RecordFiles, read_info
 
 
 class RecordImages:
     """Images on the disk, indexed like an array uint8 [N, H, W, C].
 
-    An index along the first axis, be it a number, a slice or an array of either, reads
-    and gives an array; `np.asarray` reads everything. Threads may read at once.
+    An index along the first axis (a number, a slice or an array) reads these images
+    and returns an array; `np.asarray` reads all of them. Threads may read concurrently.
 
     Args:
-      shards: the records.
-      rows: numbers of the records that are the images, int64 [N].
+      files: the records.
+      rows: the record of each image, int64 [N].
       image_shape: height, width and channels of every image.
     """
 
     dtype = np.dtype(np.uint8)
 
     def __init__(
-        self, shards: Shards, rows: np.ndarray, image_shape: tuple[int, int, int]
+        self, files: RecordFiles, rows: np.ndarray, image_shape: tuple[int, int, int]
     ) -> None:
-        self._shards = shards
+        self._files = files
         self._rows = rows
         self._image_shape = image_shape
 
@@ -40,13 +40,8 @@ class RecordImages:
         return len(self._rows), *self._image_shape
 
     @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-    @property
     def nbytes(self) -> int:
-        """Bytes of all pixels; they are not in memory."""
+        """Bytes of all pixels, which are not in memory."""
         return math.prod(self.shape)
 
     def __len__(self) -> int:
@@ -54,7 +49,7 @@ class RecordImages:
 
     def __getitem__(self, index: Any) -> np.ndarray:
         rows = np.asarray(self._rows[index])
-        records = self._shards.read(rows.ravel())
+        records = self._files.read(rows.ravel())
         pixels = np.frombuffer(bytearray().join(records), np.uint8)
         if pixels.size != rows.size * math.prod(self._image_shape):
             raise UserError("records are not of the images' size: pack them again")
@@ -64,12 +59,12 @@ class RecordImages:
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def take(self, rows: np.ndarray) -> RecordImages:
-        """The images with these numbers, unread."""
-        return RecordImages(self._shards, self._rows[rows], self._image_shape)
+        """The images with these numbers; reads none of them."""
+        return RecordImages(self._files, self._rows[rows], self._image_shape)
 
 
 class RecordSplit(Split):
-    """A split whose `images` are `RecordImages`; to take some of them reads nothing."""
+    """A split whose `images` are `RecordImages`; `take` reads none of them."""
 
     def take(self, rows: np.ndarray) -> Self:
         return type(self)(self.images.take(rows), self.labels[rows])
@@ -85,20 +80,20 @@ def load_records(where: str) -> Dataset:
       The data set, its splits `RecordSplit`s, in the order of the class names.
 
     Raises:
-      UserError: if the folder is not complete, or a file of another size than it was.
+      UserError: if the folder is incomplete, or a file has another size than it had.
     """
     folder = pathlib.Path(where).expanduser()
     info = read_info(folder)
 
     def opened(split: str) -> RecordSplit:
-        shards = Shards(folder, split, info)
-        rows = np.arange(len(shards))
+        files = RecordFiles(folder, split, info)
+        rows = np.arange(len(files))
         return RecordSplit(
-            RecordImages(shards, rows, info.image_shape), info.labels(split)
+            RecordImages(files, rows, info.image_shape), info.labels(split)
         )
 
     train, test = (opened(split) for split in SPLITS)
-    return unsplit(
+    return without_validation(
         f"records:{where}",
         train,
         test,

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..common.files import write_bytes
-from ..training.evaluation import RADIUS_NAMES, STANDARD_RADII
+from .summary import RADIUS_NAMES, STANDARD_RADII
 
 
 def draw_training(path: Path, rows: list[dict[str, Any]], split: str) -> None:

@@ -8,7 +8,7 @@ import jax
 
 from lipjax import LipConvNet
 
-from ..training.evaluation import RADIUS_NAMES, Summary
+from .summary import RADIUS_NAMES, Summary
 
 
 def duration(seconds: float) -> str:

@@ -1,10 +1,9 @@
-"""Accuracy and certified robust accuracy of a model on a split."""
+"""Predictions with radii of a model on a split."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -16,43 +15,8 @@ from lipjax import Constants, LipConvNet, Radii, predict_with_radius
 from ..data import Split
 from ..parallel.mesh import DATA
 from ..parallel.shardings import batch_sharding, local_rows, put_rows, replicated
+from ..reporting.summary import Summary, summarize
 from .augmentation import to_pixels
-
-STANDARD_RADII = (36 / 255, 72 / 255, 108 / 255, 0.5, 1.0, 1.5)
-RADIUS_NAMES = ("36/255", "72/255", "108/255", "0.5", "1.0", "1.5")
-
-
-@dataclasses.dataclass(frozen=True)
-class Summary:
-    """What a split's radii come to.
-
-    Attributes:
-      accuracy: share of the images that are classified correctly.
-      cra: share that is, with a radius above each of the given radii.
-      mean_radius: mean over all images, 0 where the prediction is wrong.
-    """
-
-    accuracy: float
-    cra: tuple[float, ...]
-    mean_radius: float
-
-
-def summarize(
-    prediction: np.ndarray,
-    radius: np.ndarray,
-    labels: np.ndarray,
-    radii: Sequence[float] = STANDARD_RADII,
-) -> Summary:
-    """Accuracy, certified robust accuracy at `radii` and mean radius of n images.
-
-    Example:
-      >>> summarize(np.array([1, 2]), np.array([0.6, 0.9]), np.array([1, 1]), [0.5])
-      Summary(accuracy=0.5, cra=(0.5,), mean_radius=0.3)
-    """
-    correct = prediction == labels
-    certified = np.where(correct, radius, 0.0)
-    cra = tuple(float(np.mean(correct & (certified > r))) for r in radii)
-    return Summary(float(np.mean(correct)), cra, float(np.mean(certified)))
 
 
 class Evaluator:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import jax
 
-from experiments.data.shards import Shards
+from experiments.data.record_files import RecordFiles
 
-read = Shards.read
+read = RecordFiles.read
 
 
 def counted(self, rows):
@@ -25,5 +25,5 @@ def counted(self, rows):
 
 
 if __name__ == "__main__":
-    Shards.read = counted
+    RecordFiles.read = counted
     runpy.run_module("experiments.train", run_name="__main__")

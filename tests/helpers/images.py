@@ -17,7 +17,7 @@ def encode(seed, size=(8, 6), mode="RGB"):
 
 
 def write_images(root, train=7, test=2, **options):
-    """Folder `root` with `train` and `test` images of each of three classes."""
+    """Writes `train` and `test` images of each of three classes to a folder `root`."""
     for split, count in (("train", train), ("test", test)):
         for label, name in enumerate(CLASSES):
             folder = root / split / name

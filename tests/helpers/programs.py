@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-# Every program after the first finds there what it would compile again.
+# A cache of compiled programs that all programs share.
 _COMPILED = tempfile.TemporaryDirectory(prefix="lipjax-tests-")
 ENVIRONMENT = os.environ | {
     "JAX_PLATFORMS": "cpu",

@@ -10,7 +10,7 @@ ABSENT_HARDWARE = ("GPU", "TPU")
 
 
 def refuse_skip(report):
-    """In CI a skipped test is a failed one, unless it names hardware that is absent."""
+    """In CI a skipped test fails, unless it names absent hardware."""
     if os.environ.get("CI") != "true" or not report.skipped:
         return report
     if hasattr(report, "wasxfail"):
@@ -23,6 +23,6 @@ def refuse_skip(report):
 
 
 def needs_extended():
-    """Skips a test where the CPU has no 80-bit numbers to measure rounding with."""
+    """Skips a test if the CPU has no 80-bit numbers to measure rounding with."""
     if not extended.has_extended():
         pytest.skip("no 80-bit arithmetic: neither this CPU nor any GPU or TPU has it")

@@ -14,7 +14,7 @@ from experiments import baseline
 from experiments.baseline.training import clip_gradients
 from experiments.configs import PUBLISHED, Config
 from experiments.data import Dataset, Split
-from experiments.training.evaluation import STANDARD_RADII
+from experiments.reporting.summary import STANDARD_RADII
 from experiments.training.optimizer import optimizer
 from experiments.training.state import zero_metrics
 from experiments.training.trainer import Trainer

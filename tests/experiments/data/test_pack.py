@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from experiments.common.errors import UserError
-from experiments.data import load, packing
-from experiments.pack import pack
+from experiments.data import load, pack_shard
+from experiments.data.packing import pack
 from helpers.images import encode, write_images
 from helpers.programs import ROOT, program, refused
 
@@ -61,7 +61,7 @@ def test_pixels_and_labels_are_the_folders(images, tmp_path, shard_images):
 
 def test_chunks_do_not_matter(images, tmp_path, monkeypatch):
     pack(images, tmp_path / "one", shard_images=9)
-    monkeypatch.setattr(packing, "_CHUNK", 2)
+    monkeypatch.setattr(pack_shard, "_CHUNK", 2)
     pack(images, tmp_path / "two", shard_images=9)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
@@ -92,7 +92,7 @@ def test_side_is_of_the_square_in_the_middle(images, tmp_path):
 def test_an_interrupted_packing_goes_on(images, tmp_path, monkeypatch, stop):
     """At every record: 21 for training, 6 for the test, 4 a file."""
     pack(images, tmp_path / "straight", shard_images=4)
-    write, written = packing._Writer.write, []
+    write, written = pack_shard._Writer.write, []
 
     def interrupted(self, record):
         written.append(record)
@@ -101,7 +101,7 @@ def test_an_interrupted_packing_goes_on(images, tmp_path, monkeypatch, stop):
         write(self, record)
 
     out = tmp_path / "out"
-    monkeypatch.setattr(packing._Writer, "write", interrupted)
+    monkeypatch.setattr(pack_shard._Writer, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pack(images, out, shard_images=4)
     with pytest.raises(UserError, match="not \\(all\\) packed"):
@@ -116,16 +116,16 @@ def test_an_interrupted_packing_goes_on(images, tmp_path, monkeypatch, stop):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from experiments import pack
-from experiments.data import packing
+from experiments.data.packing import pack
+from experiments.data import pack_shard
 
 def killed(*arguments):
     if Path(sys.argv[2], sys.argv[3]).exists():
         os.kill(os.getpid(), signal.SIGKILL)
     return append(*arguments)
 
-append, packing._append = packing._append, killed
-pack.pack(Path(sys.argv[1]), Path(sys.argv[2]), shard_images=4)
+append, pack_shard._append = pack_shard._append, killed
+pack(Path(sys.argv[1]), Path(sys.argv[2]), shard_images=4)
 """
 
 
@@ -144,7 +144,7 @@ def test_a_killed_program_goes_on(images, tmp_path):
 
 
 def test_of_two_programs_at_once_the_later_one_wins(images, tmp_path, monkeypatch):
-    append, out, calls = packing._append, tmp_path / "out", []
+    append, out, calls = pack_shard._append, tmp_path / "out", []
 
     def late(*arguments):
         calls.append(arguments)
@@ -152,7 +152,7 @@ def test_of_two_programs_at_once_the_later_one_wins(images, tmp_path, monkeypatc
             pack(images, out, shard_images=4)
         return append(*arguments)
 
-    monkeypatch.setattr(packing, "_append", late)
+    monkeypatch.setattr(pack_shard, "_append", late)
     assert "cannot be written" in fails(images, out, shard_images=4)
     pack(images, tmp_path / "straight", shard_images=4)
     assert contents(out) == contents(tmp_path / "straight")
@@ -161,7 +161,7 @@ def test_of_two_programs_at_once_the_later_one_wins(images, tmp_path, monkeypatc
 def interrupt(images, out, monkeypatch, **options):
     """Leaves three complete files."""
     with monkeypatch.context() as patch:
-        append, calls = packing._append, []
+        append, calls = pack_shard._append, []
 
         def stopped(*arguments):
             calls.append(arguments)
@@ -169,7 +169,7 @@ def interrupt(images, out, monkeypatch, **options):
                 raise KeyboardInterrupt
             return append(*arguments)
 
-        patch.setattr(packing, "_append", stopped)
+        patch.setattr(pack_shard, "_append", stopped)
         with pytest.raises(KeyboardInterrupt):
             pack(images, out, **{"shard_images": 4, **options})
 
@@ -216,7 +216,7 @@ def test_damaged_remains_are_refused(images, tmp_path, monkeypatch):
         assert "progress.json is damaged" in fails(images, out, shard_images=4)
 
 
-def test_broken_images_are_named_and_can_be_mended(images, tmp_path):
+def test_broken_images_are_named_and_can_be_fixed(images, tmp_path):
     good = (images / "train/bee/03.png").read_bytes()
     for name in ("train/bee/03.png", "train/bee/04.png"):
         (images / name).write_bytes(b"no image")
@@ -235,7 +235,7 @@ def test_broken_images_are_named_and_can_be_mended(images, tmp_path):
 
 def test_first_image_broken(images, tmp_path):
     (images / "train/ant/00.png").write_bytes(b"no image")
-    assert "train/ant/00.png: mend or remove" in fails(images, tmp_path / "out")
+    assert "train/ant/00.png: fix or remove" in fails(images, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

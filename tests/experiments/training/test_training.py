@@ -11,10 +11,11 @@ import pytest
 from experiments.common.errors import UserError
 from experiments.configs import PRESETS
 from experiments.reporting.pictures import draw_radii
+from experiments.reporting.summary import summarize
 from experiments.reporting.tables import duration
 from experiments.training.augmentation import random_crop, random_flip, to_pixels
 from experiments.training.checkpoints import Checkpoint
-from experiments.training.evaluation import Evaluator, summarize
+from experiments.training.evaluation import Evaluator
 from experiments.training.model import build, exp_approximation, from_json, to_json
 from experiments.training.optimizer import decayed, optimizer
 from experiments.training.run_folder import RunFolder

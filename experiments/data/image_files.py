@@ -1,8 +1,8 @@
 """The image files of a folder, or of a tar archive laid out like one.
 
-Files outside train/ and test/ are not looked at. Left out without a word is only what
-systems add by themselves: names that start with a dot (.DS_Store, ._0001.jpg),
-__MACOSX, Thumbs.db and desktop.ini. Everything else must be an image of a class.
+Files outside train/ and test/ are ignored, and so are the files that operating systems
+add: names that start with a dot (.DS_Store, ._0001.jpg), __MACOSX, Thumbs.db and
+desktop.ini. Everything else must be an image of a class.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ Name = tuple[str, ...]
 Reader = Callable[[], bytes]
 
 
-def files(path: pathlib.Path) -> Iterator[tuple[Name, bytes | None]]:
-    """Class folders and image files under `path`, with a progress bar if it is long.
+def read_files(path: pathlib.Path) -> Iterator[tuple[Name, bytes | None]]:
+    """Yields the class folders and image files under `path`; slow reads show a bar.
 
     Args:
-      path: a folder, or a tar archive, compressed or not, read once from beginning
-        to end and never unpacked; all of it may lie in one top-level folder.
+      path: a folder or a tar archive, compressed or not. An archive is read once, from
+        beginning to end, and never unpacked. It may have one top-level folder.
 
     Yields:
-      A name, with the content of the file, or None for a class folder.
+      A name with the content of the file, or with None for a class folder.
 
     Raises:
       UserError: if `path` cannot be read to its end, or a file is out of place.
@@ -53,8 +53,8 @@ def files(path: pathlib.Path) -> Iterator[tuple[Name, bytes | None]]:
         raise UserError(f"{path} cannot be read: {error}") from error
 
 
-def names(folder: pathlib.Path) -> list[Name]:
-    """Class folders, (split, class), and image files, (split, class, file), unread.
+def list_files(folder: pathlib.Path) -> list[Name]:
+    """Lists class folders, (split, class), and image files, (split, class, file).
 
     Raises:
       UserError: if the folder cannot be listed, or a file is out of place.
@@ -66,7 +66,7 @@ def names(folder: pathlib.Path) -> list[Name]:
 
 
 def _places(path: pathlib.Path) -> Iterator[tuple[Name, Reader | None]]:
-    """Names under train/ and test/, each with what reads it, None for a folder."""
+    """Names under train/ and test/, each with its reader, or None for a folder."""
     entries = _walk if path.is_dir() else _unpack
     roots = set()
     for parts, read in entries(path):
@@ -86,7 +86,7 @@ def _is_hidden(parts: Name) -> bool:
 
 
 def _locate(parts: Name) -> tuple[Name, Name]:
-    """Splits off the one folder that everything may lie in: (root, name)."""
+    """Splits off the top-level folder if there is one: (root, name)."""
     for depth in (0, 1):
         if parts[depth : depth + 1] and parts[depth] in SPLITS:
             return parts[:depth], parts[depth:]
@@ -96,7 +96,7 @@ def _locate(parts: Name) -> tuple[Name, Name]:
 def _check_place(path: pathlib.Path, parts: Name, name: Name, is_folder: bool) -> None:
     if is_folder and len(name) > 2 or not is_folder and len(name) != 3:
         raise UserError(
-            f"{path}: {'/'.join(parts)} is out of place: images lie at "
+            f"{path}: {'/'.join(parts)} is out of place: images belong in "
             "train/CLASS/FILE and test/CLASS/FILE"
         )
 
@@ -152,13 +152,13 @@ def _reader(path: pathlib.Path, tar: TarFile, member: TarInfo) -> Reader:
 
 
 def _read_to_end(file: Any) -> None:
-    """Makes the decompressor compare its checksum, which follows the last byte."""
+    """Reads on, so that the decompressor checks the checksum after the last byte."""
     while file.read(1 << 20):
         pass
 
 
 class _StrictInfo(TarInfo):
-    """A header that must be whole: tarfile takes a damaged one for the end."""
+    """A header that must be intact: tarfile takes a damaged one for the end."""
 
     @classmethod
     def fromtarfile(cls, tarfile: TarFile) -> TarInfo:

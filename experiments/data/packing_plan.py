@@ -1,4 +1,4 @@
-"""What is packed: a folder's images, listed and cut into the files to be."""
+"""Plans a packing: lists a folder's images and assigns them to files."""
 
 from __future__ import annotations
 
@@ -13,27 +13,26 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ..common.errors import UserError
-from . import tree
-from .dataset import SPLITS, Sums
+from .dataset import SPLITS, PixelSums
 from .decode import decode
 from .folder import check_decoded, class_names, rgb
-from .shards import Info, shard_name
-from .tree import Name
+from .image_files import Name, list_files
+from .record_files import RecordsInfo, shard_name
 
 _SHARD_BYTES = 1 << 29
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """What is packed and how; nothing of it may change before all is done.
+class PackingPlan:
+    """The settings of a packing and its images; they must not change until it ends.
 
     Attributes:
       images: the folder.
-      side: to resize to; None: no resizing.
+      side: pixels a side after resizing; None: no resizing.
       image_shape: height, width, 3 of the packed images.
-      shard_images: images a file.
+      shard_images: images per file.
       class_names: name of each label.
-      class_counts: for each split, its number of images of each class.
+      class_counts: number of images of each class, for each split.
       names: sha256 of the names of all images.
     """
 
@@ -46,7 +45,7 @@ class Plan:
     names: str
 
     def to_json(self) -> dict[str, Any]:
-        """What must be equal when packing goes on, wherever the images lie by then."""
+        """What must not change; the folder may be moved."""
         return {
             "side": self.side,
             "image_shape": list(self.image_shape),
@@ -54,13 +53,13 @@ class Plan:
             "names": self.names,
         }
 
-    def info(self, shards: list[Shard], done: list[dict[str, Any]]) -> Info:
-        """What to write when all shards are done."""
+    def info(self, shards: list[Shard], done: list[dict[str, Any]]) -> RecordsInfo:
+        """The contents of info.json, once all shards are done."""
         sizes: dict[str, list[list[int]]] = {split: [] for split in SPLITS}
         for shard, made in zip(shards, done, strict=True):
             sizes[shard.split].append([made["records"], made["bytes"]])
         train = [made["sums"] for made in done[: len(sizes["train"])]]
-        return Info(
+        return RecordsInfo(
             self.image_shape,
             tuple(self.class_names),
             self.class_counts,
@@ -70,7 +69,7 @@ class Plan:
         )
 
 
-def _added(parts: Iterable[Sums]) -> Sums:
+def _added(parts: Iterable[PixelSums]) -> PixelSums:
     count, first, second = (sum(numbers) for numbers in zip(*parts, strict=True))
     return count, first, second
 
@@ -85,11 +84,11 @@ class Shard:
 
     @property
     def split(self) -> str:
-        """What the images are for."""
+        """The split that the images are of."""
         return self.names[0][0]
 
     def stamp(self) -> str:
-        """Changes when one of the images does: sha256 of their sizes and times.
+        """The sha256 of the images' sizes and times: it changes if an image does.
 
         Raises:
           UserError: if an image cannot be read.
@@ -106,8 +105,8 @@ class Shard:
 
 def make_plan(
     images: Path, side: int | None, shard_images: int | None
-) -> tuple[Plan, list[Shard]]:
-    """Lists a folder of images, training images first, and cuts it into shards.
+) -> tuple[PackingPlan, list[Shard]]:
+    """Lists a folder of images, training images first, and divides it into shards.
 
     Raises:
       UserError: if it cannot be read, or the classes do not agree.
@@ -117,7 +116,7 @@ def make_plan(
     size = shard_images or max(1, _SHARD_BYTES // math.prod(shape))
     of_split = {s: [name for name in names if name[0] == s] for s in SPLITS}
     counts = {split: _counts(of_split[split], classes) for split in SPLITS}
-    plan = Plan(images, side, shape, size, classes, counts, _digest(names))
+    plan = PackingPlan(images, side, shape, size, classes, counts, _digest(names))
     return plan, [s for split in SPLITS for s in _cut(images, of_split[split], size)]
 
 
@@ -127,7 +126,7 @@ def _listed(images: Path) -> tuple[list[Name], list[str]]:
         raise UserError(f"{images} is not a folder: if it is an archive, unpack it")
     if not images.exists():
         raise UserError(f"{images} does not exist")
-    found = tree.names(images)
+    found = list_files(images)
     names = [name for name in found if len(name) == 3]
     names.sort(key=lambda name: (SPLITS.index(name[0]), name))
     return names, class_names(images, names, {name[:2] for name in found})
@@ -166,9 +165,9 @@ def pixels(images: Path, side: int | None, name: Name) -> np.ndarray | None:
 
     Args:
       images: the folder.
-      side: of the largest square in the middle, after resizing; None: all of the
-        image, as it is.
-      name: of the image in the folder.
+      side: pixels a side to which the largest square in the middle is resized; None:
+        the whole image, unchanged.
+      name: the image in the folder.
 
     Returns:
       uint8 [H, W, 3]; None if it does not decode.

@@ -1,16 +1,20 @@
 """Packed images: array_record files of raw pixels, and the info.json beside them.
 
-A split is SPLIT-00000-of-000NN.array_record and so on. A record is the bytes of one
-image, uint8 [H, W, 3]; records are in the order of the classes, so that the number of
-images of each class, in info.json, is all there is to know about labels. info.json is
-written last: a folder that has one is complete.
+The files of a split are SPLIT-00000-of-000NN.array_record and so on. A record is the
+bytes of one image, uint8 [H, W, 3]. Records are in the order of the classes, so the
+number of images of each class, in info.json, gives the labels. info.json is written
+last: a folder that has one is complete.
 
-Why raw pixels, in chunks of one image under zstd: reading must keep up with training.
-One core of this project's CPU reads 29,000 images of 64x64 and 3,500 of 224x224 in a
-second, at random; the same images as PNG decode at 6,300 and 750, as JPEG at 8,700 and
-2,300, and JPEG loses something. The price is the disk: on photographs 8.6 and 100 kB
-an image where PNG takes 6.1 and 67, JPEG (quality 75) 2.2 and 17. ImageNet's 1.28
-million training images take 11 GB at 64x64, 130 GB at 224x224.
+Records are raw pixels, each compressed by zstd, because reading must keep up with
+training. Measured on one CPU core, at random, and on photographs:
+
+    format              images/s             kB per image
+                    64x64   224x224        64x64   224x224
+    raw, zstd      29,000     3,500          8.6       100
+    PNG             6,300       750          6.1        67
+    JPEG (75)       8,700     2,300          2.2        17    with loss
+
+The 1.28 million training images of ImageNet take 11 GB at 64x64, 130 GB at 224x224.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
 from ..common.errors import UserError
-from .dataset import SPLITS, Sums
+from .dataset import SPLITS, PixelSums
 
 INFO = "info.json"
 OPTIONS = "group_size:1,zstd:1"
@@ -35,23 +39,23 @@ _BUFFER = 1 << 15
 
 
 @dataclasses.dataclass(frozen=True)
-class Info:
-    """What info.json says.
+class RecordsInfo:
+    """The contents of info.json.
 
     Attributes:
       image_shape: height, width, 3.
       class_names: name of each label.
-      class_counts: for each split, its number of images of each class.
-      shards: for each split, the records and the bytes of each of its files.
-      sums: of the pixels of the training images, for each channel.
-      plan: how the images were packed.
+      class_counts: number of images of each class, for each split.
+      shards: number of records and bytes of each file, for each split.
+      sums: sums over the training pixels, for each channel.
+      plan: the settings with which the images were packed.
     """
 
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     class_counts: dict[str, list[int]]
     shards: dict[str, list[list[int]]]
-    sums: tuple[Sums, ...]
+    sums: tuple[PixelSums, ...]
     plan: dict[str, Any]
 
     def labels(self, split: str) -> np.ndarray:
@@ -70,16 +74,16 @@ def shard_name(split: str, number: int, shards: int) -> str:
     return f"{split}-{number:05}-of-{shards:05}.array_record"
 
 
-def to_json(info: Info) -> dict[str, Any]:
-    """What `read_info` reads."""
+def to_json(info: RecordsInfo) -> dict[str, Any]:
+    """The JSON object that `read_info` reads."""
     return _FORMAT | dataclasses.asdict(info)
 
 
-def read_info(folder: pathlib.Path) -> Info:
+def read_info(folder: pathlib.Path) -> RecordsInfo:
     """Reads the info.json of packed images.
 
     Raises:
-      UserError: if the folder is not there, not complete, or info.json is damaged.
+      UserError: if the folder is missing or incomplete, or info.json is damaged.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} does not exist")
@@ -97,11 +101,11 @@ def read_info(folder: pathlib.Path) -> Info:
         ) from error
 
 
-def _from_json(values: dict[str, Any]) -> Info:
+def _from_json(values: dict[str, Any]) -> RecordsInfo:
     if any(values[name] != due for name, due in _FORMAT.items()):
         raise ValueError
     height, width, channels = map(int, values["image_shape"])
-    info = Info(
+    info = RecordsInfo(
         image_shape=(height, width, channels),
         class_names=tuple(map(str, values["class_names"])),
         class_counts={s: list(map(int, values["class_counts"][s])) for s in SPLITS},
@@ -118,19 +122,19 @@ def _from_json(values: dict[str, Any]) -> Info:
     return info
 
 
-class Shards:
-    """The records of a split's files, by number; threads may read at once.
+class RecordFiles:
+    """The records of a split's files, by number; threads may read concurrently.
 
     Args:
-      folder: where the files lie.
+      folder: the folder of the files.
       split: "train" or "test".
-      info: of the folder.
+      info: the contents of its info.json.
 
     Raises:
-      UserError: if a file is missing, or of another size than it was made with.
+      UserError: if a file is missing, or its size is not the one in `info`.
     """
 
-    def __init__(self, folder: pathlib.Path, split: str, info: Info) -> None:
+    def __init__(self, folder: pathlib.Path, split: str, info: RecordsInfo) -> None:
         shards = info.shards[split]
         names = [shard_name(split, i, len(shards)) for i in range(len(shards))]
         self._paths = [folder / name for name in names]
@@ -187,5 +191,5 @@ def _check_file(path: pathlib.Path, size: int) -> None:
 
 
 def damaged(path: pathlib.Path) -> UserError:
-    """What is raised where a record of the file cannot be read."""
+    """The error for a record of the file that cannot be read."""
     return UserError(f"{path} is damaged: pack the images again, or copy it again")

@@ -158,6 +158,7 @@ def test_std_must_be_positive():
 def test_perturbed_kernels_are_refused():
     network = small_network()
     first = network.layers[0]
+    assert isinstance(first, SkewConvolution)
     kernel = first.kernel + 1e-9 * normal(0, *first.kernel.shape)
     layers = (dataclasses.replace(first, kernel=kernel), *network.layers[1:])
     with pytest.raises(ValueError, match="not skew"):

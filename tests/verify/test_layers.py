@@ -70,7 +70,8 @@ def test_convolution_by_definition():
         blocks[:, p, q, 4 + 2 * i + j] = z[:, 2 * p + i, 2 * q + j, 1]
     identity = make_layer(layer.kernel, (2, 3), 1)
     j = jacobian(identity)
-    p = sum(a * np.linalg.matrix_power(j, k) for k, a in enumerate(layer.coefficients))
+    powers = (np.linalg.matrix_power(j, k) for k in range(len(layer.coefficients)))
+    p = np.sum([a * q for a, q in zip(layer.coefficients, powers, strict=True)], 0)
     expected = (blocks.reshape(2, -1) @ p.T).reshape(blocks.shape)[..., :2] + layer.bias
     np.testing.assert_allclose(checker.convolution(layer, z), expected, atol=1e-12)
     # J itself: (J z)_p is the sum of A_t^T z_(p+t).
@@ -132,7 +133,8 @@ def test_activations_do_not_expand(kind):
     assert (after <= before * (1 + 1e-9) + 1e-14).all()
     assert (np.linalg.norm(y, axis=1) <= np.linalg.norm(x, axis=1) * (1 + 1e-12)).all()
     if len(y[0]) == 2:  # no norm is lost
-        np.testing.assert_allclose(*(np.linalg.norm(z, axis=1) for z in (x, y)), 1e-12)
+        before, after = (np.linalg.norm(z, axis=1) for z in (x, y))
+        np.testing.assert_allclose(after, before, 1e-12)
 
 
 def test_activations_by_hand():

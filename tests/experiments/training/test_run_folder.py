@@ -102,7 +102,7 @@ def test_beside_a_tpu_the_cpu_certifies(tmp_path, digits, model, monkeypatch):
 
     class Certifier(certify.Certifier):
         def __init__(self, network):
-            devices.append(jax.config.jax_default_device)
+            devices.append(jax.config.read("jax_default_device"))
             super().__init__(network)
 
     monkeypatch.setattr(certify, "Certifier", Certifier)

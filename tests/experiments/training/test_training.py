@@ -1,6 +1,7 @@
 """Steps, schedules and checkpoints of a training run."""
 
 import dataclasses
+from typing import Any
 
 import chex
 import jax
@@ -20,6 +21,7 @@ from experiments.training.model import build, exp_approximation, from_json, to_j
 from experiments.training.optimizer import decayed, optimizer
 from experiments.training.run_folder import RunFolder
 from experiments.training.state import zero_metrics
+from experiments.training.steps import InMemorySteps
 from experiments.training.trainer import Trainer
 from lipjax.ops import chebyshev, taylor
 
@@ -53,6 +55,7 @@ def test_calls_of_any_length_give_the_same_bits(trainer, straight):
 def test_a_run_is_traced_once(digits, trainer):
     """Whatever the step, the length of a call, or where the state comes from."""
     counted = Trainer(TINY, digits)
+    assert isinstance(counted.steps, InMemorySteps)
     traced_once = chex.assert_max_traces(counted.steps.run, n=1)
     counted.steps.jitted = jax.jit(traced_once, donate_argnums=(0, 1))
     state, metrics = counted.init(), zero_metrics(counted.mesh)
@@ -66,7 +69,7 @@ def test_a_run_is_traced_once(digits, trainer):
 
 def test_an_evaluation_is_traced_once(digits, trainer):
     evaluator = Evaluator(trainer.model, digits.levels, batch_size=50)
-    predict = evaluator._predict.__wrapped__
+    predict: Any = getattr(evaluator._predict, "__wrapped__")  # noqa: B009
     traced_once = chex.assert_max_traces(lambda *inputs: predict(*inputs), n=1)
     evaluator._predict = jax.jit(traced_once)
     variables = trainer.init().variables
@@ -91,7 +94,8 @@ def first(trainer):
 
 
 def after(trainer, steps):
-    return Checkpoint(*trainer.steps(*first(trainer)[:2], steps), {}, 0)
+    state, metrics = trainer.steps(*first(trainer)[:2], steps)
+    return Checkpoint(state, metrics, {}, 0)
 
 
 def test_a_failed_save_keeps_the_old_checkpoint(trainer, tmp_path, monkeypatch):
@@ -195,6 +199,7 @@ def test_learning_rate_falls_at_one_half_and_three_quarters():
     params = {"bias": jnp.ones(())}
     state, rates = transform.init(params), []
     for _ in range(8):
+        update: Any
         update, state = transform.update({"bias": jnp.ones(())}, state, params)
         rates.append(-float(update["bias"]))
     due = [0.1] * 4 + [0.01] * 2 + [0.001] * 2

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lipjax import Constants, LipConvNet, Radii, predict_with_radius
+from lipjax import Constants, LipConvNet, Radii, metrics, predict_with_radius
 
 from ..data import Split
 from ..parallel.mesh import DATA
@@ -49,10 +49,11 @@ def summarize(
       >>> summarize(np.array([1, 2]), np.array([0.6, 0.9]), np.array([1, 1]), [0.5])
       Summary(accuracy=0.5, cra=(0.5,), mean_radius=0.3)
     """
-    correct = prediction == labels
-    certified = np.where(correct, radius, 0.0)
-    cra = tuple(float(np.mean(correct & (certified > r))) for r in radii)
-    return Summary(float(np.mean(correct)), cra, float(np.mean(certified)))
+    return Summary(
+        metrics.accuracy(prediction, labels),
+        metrics.certified_robust_accuracy(prediction, radius, labels, radii),
+        metrics.mean_radius(prediction, radius, labels),
+    )
 
 
 class Evaluator:

@@ -12,7 +12,7 @@ import optax
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
-from lipjax import LipConvNet, refresh_spectral
+from lipjax import LipConvNet, losses, refresh_spectral
 
 from ..common.errors import UserError
 from ..configs import Config
@@ -243,7 +243,7 @@ class Trainer:
     def _gradient_of_share(self, params, spectral, x, y):
         gradient = jax.value_and_grad(self._loss, has_aux=True)
         if self.accumulate == 1:
-            result, grads = gradient(params, spectral, x, y, ("spectral",))
+            result, grads = gradient(params, spectral, x, y, True)
             loss, (correct, spectral) = result
         else:
             variables = {"params": params, "spectral": spectral}
@@ -256,7 +256,7 @@ class Trainer:
         """Mean loss, correct images, mean gradient of a share's parts."""
 
         def of_part(part):
-            (loss, (correct, _)), grads = gradient(*part, ())
+            (loss, (correct, _)), grads = gradient(*part, False)
             return loss, correct, grads
 
         def add(sums, part):
@@ -271,19 +271,22 @@ class Trainer:
         mean = functools.partial(jax.tree.map, lambda g: g / self.accumulate)
         return mean(loss), correct, mean(grads)
 
-    def _loss(self, params, spectral, x, y, mutable):
+    def _loss(self, params, spectral, x, y, update_stats):
         (logits, penalty), changed = self.model.apply(
             {"params": params, "spectral": spectral},
             x,
             y,
-            mutable=mutable,
+            update_stats,
+            mutable=["spectral"] if update_stats else [],
             method="logits_and_penalty",
         )
-        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-        losses = optax.softmax_cross_entropy_with_integer_labels(
-            logits * self.config.temperature, y
+        loss = losses.penalized_cross_entropy(
+            logits,
+            y,
+            penalty,
+            weight=self.config.curvature_penalty,
+            temperature=self.config.temperature,
         )
-        loss = jnp.mean(losses) + self.config.curvature_penalty * penalty
         correct = jnp.sum(jnp.argmax(logits, axis=1) == y, dtype=jnp.int32)
         return loss, (correct, changed.get("spectral"))
 

@@ -88,7 +88,7 @@ def test_curvature_head_leaves_the_last_pooling_out():
     head = variables["params"]["classifier"]
     assert head["hidden_kernel"].shape == (2048, 4096)
     assert apply(method="features").shape == (2, 2048)
-    poolings = [n for n, b in variables["params"].items() if "pairs" in b]
+    poolings = [n for n, b in variables["params"].items() if "activation" in b]
     assert poolings == [f"stage{s}_layer2" for s in range(1, 5)]
 
 
@@ -164,6 +164,7 @@ def test_every_variant_runs(head, activation, pooling):
                 {**variables, "params": params},
                 x,
                 labels,
+                update_stats=True,
                 method="logits_and_penalty",
                 mutable=[SPECTRAL],
             )
@@ -248,7 +249,12 @@ def test_no_fft_and_precision_is_stated(head):
 
     def loss(variables, x):
         (logits, penalty), _ = model.apply(
-            variables, x, labels, method="logits_and_penalty", mutable=[SPECTRAL]
+            variables,
+            x,
+            labels,
+            update_stats=True,
+            method="logits_and_penalty",
+            mutable=[SPECTRAL],
         )
         return logits.sum() + penalty
 

@@ -19,7 +19,7 @@ from helpers.dense import (
     relative_error,
     skew_kernel_of_norm,
 )
-from lipjax.nn.soc import scale_estimate
+from lipjax.nn.spectral import scale_estimate
 from lipjax.ops import (
     GRADIENTS,
     chebyshev,

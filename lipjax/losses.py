@@ -27,7 +27,8 @@ def cross_entropy(
       >>> cross_entropy(jnp.array([[1.0, 0.0]]), jnp.array([1]), temperature=0.0)
       Array([0.6931472], dtype=float32)
     """
-    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32)) * temperature
+    dtype = logits.dtype if jnp.finfo(logits.dtype).bits > 32 else jnp.float32
+    logits = logits.astype(dtype) * temperature
     own = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
     return jax.nn.logsumexp(logits, axis=1) - own
 

@@ -181,6 +181,27 @@ def test_every_variant_runs(head, activation, pooling):
     assert jax.tree.structure(state) == jax.tree.structure(variables[SPECTRAL])
 
 
+@pytest.mark.parametrize("head", ["orthogonal", "curvature"])
+def test_only_update_stats_changes_the_state(head):
+    """Of every block and of the head; neither evaluation nor train=True does."""
+    model = TINY(head=head)
+    x = jnp.asarray(normal(0, 2, 4, 4, 1))
+    variables = drawn(model, x)
+    moved = jax.tree.map(lambda v: v[..., ::-1], variables[SPECTRAL])
+    variables = {**variables, SPECTRAL: moved}
+
+    @functools.partial(jax.jit, static_argnames=("train", "update_stats"))
+    def state(variables, **settings):
+        _, new = model.apply(variables, x, mutable=[SPECTRAL], **settings)
+        return new[SPECTRAL]
+
+    for train in (False, True):
+        same = state(variables, train=train)
+        jax.tree.map(np.testing.assert_array_equal, same, moved)
+    changed = jax.tree.map(relative_error, state(variables, update_stats=True), moved)
+    assert min(jax.tree.leaves(changed)) > 1e-3
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_prediction(head):
     """The class of the largest logit, and its positive radii against the others."""

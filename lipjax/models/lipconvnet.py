@@ -173,7 +173,7 @@ class LipConvNet(nn.Module):
             yield f"stage{self.stages}_layer{layer}", conv, activation
 
     def new_head(self) -> nn.Module:
-        """The head as a module of its own, unbound."""
+        """A new, unbound copy of the head."""
         if isinstance(self.head, nn.Module):
             return self.head.copy(parent=None)
         settings = {"parent": None, "param_dtype": self.param_dtype}

@@ -167,7 +167,7 @@ def converged(kernel, steps=50):
     vectors = []
     for blocks in matrices:
         matrix = side_by_side(blocks)
-        u = np.ones(len(matrix), matrix.dtype)
+        u, v = np.ones(len(matrix), matrix.dtype), np.empty(0)
         for _ in range(steps):
             v = matrix.T @ u
             v /= np.linalg.norm(v)

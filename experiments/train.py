@@ -22,7 +22,7 @@ from collections.abc import Callable
 
 from absl import flags
 
-from .certify import certify
+from .certification.certificates import certify
 from .common.flags import run
 from .common.signals import deferred
 from .configs import PRESETS, config, define_flags

@@ -265,14 +265,6 @@ def pair_curvatures(weights: Head) -> Float[Array, "C C"]:
     return ops.pair_curvatures(ops.CurvatureWeights(*weights))
 
 
-@claim(lambda a, s: [head(a, s)])
-def global_curvatures(weights: Head) -> Float[Array, "C C"]:
-    return ops.global_curvatures(ops.CurvatureWeights(*weights))
-
-
-# Radii
-
-
 @claim(lambda a, s: [a(s.n, s.C), a.int_(s.n)])
 def margins(
     logits: Float[Array, "n C"], classes: Int[Array, "n"]

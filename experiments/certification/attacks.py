@@ -9,7 +9,8 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from lipjax.attacks import apgd, cross_entropy, on_sphere, pgd, targeted_dlr
+from lipjax.attacks import apgd, on_sphere, pgd, targeted_dlr
+from lipjax.losses import cross_entropy
 
 from ..reporting.summary import RADIUS_NAMES, STANDARD_RADII
 from .certified_run import BATCH, CertifiedRun, filled

@@ -10,8 +10,9 @@ import numpy as np
 from jax import lax
 
 from lipjax.attacks.best import Best, Logits, better, evaluate
-from lipjax.attacks.losses import Loss, cross_entropy
+from lipjax.attacks.losses import Loss
 from lipjax.attacks.projections import directions, on_sphere, per_image, project
+from lipjax.losses import cross_entropy
 
 _MOMENTUM = 0.75
 

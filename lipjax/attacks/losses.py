@@ -12,18 +12,6 @@ Loss = Callable[[jax.Array, jax.Array], jax.Array]
 """logits [n, C] and labels [n] to losses [n]."""
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Cross-entropy of logits [n, C] with labels [n], of shape [n].
-
-    Example:
-      >>> cross_entropy(jnp.zeros((1, 4)), jnp.array([2])).round(4)
-      Array([1.3863], dtype=float32)
-    """
-    return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1)[
-        :, 0
-    ]
-
-
 def targeted_dlr(rank: int = 1) -> Loss:
     r"""The targeted difference of logits ratio, towards a runner-up.
 

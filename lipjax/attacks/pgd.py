@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from lipjax.attacks.best import Best, Logits, better, evaluate
-from lipjax.attacks.losses import Loss, cross_entropy
+from lipjax.attacks.losses import Loss
 from lipjax.attacks.projections import directions, on_sphere, per_image, project
+from lipjax.losses import cross_entropy
 
 
 def pgd(

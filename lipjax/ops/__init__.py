@@ -14,7 +14,6 @@ from lipjax.ops.curvature import curvature_estimates as curvature_estimates
 from lipjax.ops.curvature import curvature_jacobian as curvature_jacobian
 from lipjax.ops.curvature import curvature_logits as curvature_logits
 from lipjax.ops.curvature import curvature_penalty as curvature_penalty
-from lipjax.ops.curvature import global_curvatures as global_curvatures
 from lipjax.ops.curvature import pair_curvature_estimates as pair_curvature_estimates
 from lipjax.ops.curvature import pair_curvatures as pair_curvatures
 from lipjax.ops.exponential import GRADIENTS as GRADIENTS

@@ -172,24 +172,6 @@ def pair_curvatures(weights: CurvatureWeights) -> jax.Array:
     )
 
 
-def global_curvatures(weights: CurvatureWeights) -> jax.Array:
-    r"""Estimates of the coarser, published curvature of every pair, for comparison.
-
-    .. math:: m \le \tfrac14 \sigma_1(W_1)^2 \max_h \max(-d_h, 0)
-
-    Args:
-      weights: a head with C classes.
-
-    Returns:
-      The right-hand side, up to rounding, of shape [C, C]: row y, column t belongs to
-      h_y - h_t.
-    """
-    norm = jnp.linalg.norm(weights.hidden_kernel, ord=2)
-    columns = weights.output_kernel.T
-    largest = jnp.max(jax.nn.relu(columns[None] - columns[:, None]), axis=-1)
-    return SOFTPLUS_CURVATURE * norm**2 * largest
-
-
 def _curvature(hidden_kernel: jax.Array, scale: jax.Array) -> jax.Array:
     """1/4 lambda_max(W1 diag(scale) W1^T) by an eigenvalue routine."""
     scaled = hidden_kernel * jnp.sqrt(scale)[None]

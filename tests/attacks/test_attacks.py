@@ -9,8 +9,9 @@ import pytest
 
 from helpers.dense import normal
 from helpers.networks import images, small_model
-from lipjax.attacks import apgd, cross_entropy, on_sphere, pgd, project, targeted_dlr
+from lipjax.attacks import apgd, on_sphere, pgd, project, targeted_dlr
 from lipjax.attacks.apgd import _checkpoints
+from lipjax.losses import cross_entropy
 
 ATTACKS = {
     "pgd": functools.partial(pgd, steps=30),

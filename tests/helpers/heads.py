@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from helpers.dense import normal
-from lipjax.ops import CurvatureWeights
+from lipjax.ops import SOFTPLUS_CURVATURE, CurvatureWeights
 
 GOLDEN_HEADS = [f"curvature_head_{c}_scale{s}" for c in (10, 40) for s in (1, 6)]
 
@@ -34,6 +34,14 @@ def true_curvature(weights, first, second):
     scale = np.maximum(outer[:, first] - outer[:, second], 0)
     inner = np.asarray(weights.hidden_kernel)
     return np.linalg.norm(inner * np.sqrt(scale), 2) ** 2 / 4
+
+
+def global_curvatures(weights):
+    """The coarser, published m of every pair: 1/4 sigma_1(W1)^2 max_h max(-d_h, 0)."""
+    norm = jnp.linalg.norm(weights.hidden_kernel, ord=2)
+    columns = weights.output_kernel.T
+    largest = jnp.max(jax.nn.relu(columns[None] - columns[:, None]), axis=-1)
+    return SOFTPLUS_CURVATURE * norm**2 * largest
 
 
 def margin_hessian(weights, first, second, z):

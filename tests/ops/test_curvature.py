@@ -11,6 +11,7 @@ from helpers import golden
 from helpers.dense import EPS, normal
 from helpers.heads import (
     GOLDEN_HEADS,
+    global_curvatures,
     golden_head,
     margin_hessian,
     random_head,
@@ -22,7 +23,6 @@ from lipjax.ops import (
     curvature_jacobian,
     curvature_logits,
     curvature_penalty,
-    global_curvatures,
     pair_curvatures,
 )
 

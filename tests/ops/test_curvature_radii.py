@@ -7,14 +7,13 @@ import pytest
 
 from helpers import golden
 from helpers.dense import EPS, normal
-from helpers.heads import GOLDEN_HEADS, golden_head, random_head
+from helpers.heads import GOLDEN_HEADS, global_curvatures, golden_head, random_head
 from lipjax.ops import (
     CurvatureWeights,
     binding_radius,
     curvature_jacobian,
     curvature_logits,
     curvature_radii,
-    global_curvatures,
     pair_curvatures,
 )
 

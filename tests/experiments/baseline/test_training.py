@@ -18,9 +18,10 @@ from experiments.reporting.summary import STANDARD_RADII
 from experiments.training.optimizer import optimizer
 from experiments.training.state import zero_metrics
 from experiments.training.trainer import Trainer
+from helpers.heads import global_curvatures
 from helpers.networks import small_model
 from helpers.registry import PUBLISHED as PUBLISHED_EXP
-from lipjax import ops, predict_with_radius
+from lipjax import predict_with_radius
 from lipjax.inference.predict import Constants
 from lipjax.ops import CurvatureWeights
 
@@ -125,7 +126,7 @@ def constants(model, variables):
     pairs = model.apply(variables, method="pair_estimates")
     if model.head == "curvature":
         weights = CurvatureWeights(**variables["params"]["classifier"])
-        pairs = ops.global_curvatures(weights)
+        pairs = global_curvatures(weights)
     return Constants(1 / min(model.std), pairs)
 
 

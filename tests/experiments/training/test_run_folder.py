@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import certify
+from experiments.certification import certificates
 from experiments.common.errors import UserError
 from experiments.configs import PRESETS
 from experiments.data import Split
@@ -100,14 +100,14 @@ def test_beside_a_tpu_the_cpu_certifies(tmp_path, digits, model, monkeypatch):
     trainer = Trainer(TINY, digits, model)
     devices = []
 
-    class Certifier(certify.Certifier):
+    class Certifier(certificates.Certifier):
         def __init__(self, network):
             devices.append(jax.config.read("jax_default_device"))
             super().__init__(network)
 
-    monkeypatch.setattr(certify, "Certifier", Certifier)
+    monkeypatch.setattr(certificates, "Certifier", Certifier)
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
-    certify.certify(run, trainer.init(), digits, 5)
+    certificates.certify(run, trainer.init(), digits, 5)
     assert [device.platform for device in devices] == ["cpu"]
     assert len((run.path / "certificates.jsonl").read_text().splitlines()) == 5
 
@@ -116,7 +116,7 @@ def test_beside_a_tpu_the_cpu_certifies(tmp_path, digits, model, monkeypatch):
 
     monkeypatch.setattr(jax, "local_devices", none)
     with pytest.raises(UserError, match="run python -m experiments.certify with JAX_P"):
-        certify.certify(run, trainer.init(), digits, 5)
+        certificates.certify(run, trainer.init(), digits, 5)
 
 
 def test_certificates_are_written_as_they_are_proven(tmp_path, digits, model):
@@ -124,7 +124,7 @@ def test_certificates_are_written_as_they_are_proven(tmp_path, digits, model):
     run = RunFolder.create(tmp_path / "run", TINY, model)
     few = Split(digits.test.images[:101], digits.test.labels[:101])
     state = Trainer(TINY, digits, model).init()
-    certify.certify(run, state, dataclasses.replace(digits, test=few))
+    certificates.certify(run, state, dataclasses.replace(digits, test=few))
     found = np.load(run.path / "images.npz")
     assert len(found["images"]) == 101
     lines = (run.path / "certificates.jsonl").read_text().splitlines()

@@ -1,9 +1,15 @@
 """Provably 1-Lipschitz convolutional networks in JAX, with certificates.
 
-`LipConvNet` is the network; `predict_with_radius` its predictions with the radius, in
-l2 and in pixels of [0, 1], inside which no change of the image alters them.
+`LipConvNet` is the network. `predict_with_radius` gives its predictions with a radius,
+in l2 and in pixels of [0, 1]: in exact arithmetic, no image closer than the radius gets
+another prediction. It does not count rounding. `lipjax.certify.Certifier` does: it
+proves radii that hold for the execution in float64 as well.
 """
 
+import importlib.metadata
+
+from lipjax import losses as losses
+from lipjax import metrics as metrics
 from lipjax.inference.exact import exact_network as exact_network
 from lipjax.inference.frozen import FrozenNetwork as FrozenNetwork
 from lipjax.inference.frozen import freeze as freeze
@@ -15,3 +21,8 @@ from lipjax.models import LipConvNet as LipConvNet
 from lipjax.nn import ExpApproximation as ExpApproximation
 from lipjax.nn import refresh_spectral as refresh_spectral
 from lipjax.ops import Radii as Radii
+
+try:
+    __version__ = importlib.metadata.version("lipjax")
+except importlib.metadata.PackageNotFoundError:  # a checkout that is not installed
+    __version__ = "0+unknown"

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Array, Float, Int, Key
 
-from lipjax import ops
+from lipjax import losses, metrics, ops
 
-MODULES = (ops,)
+MODULES = (ops, losses, metrics)
 CLAIMS = {}  # by name: the annotated function, and what makes its arguments
 
 
@@ -319,10 +319,28 @@ def curvature_radius(
     return ops.curvature_radius(gaps, slopes, curvatures)
 
 
+# Losses
+
+
+@claim(lambda a, s: [a(s.n, s.C), a.int_(s.n)])
+def cross_entropy(
+    logits: Float[Array, "n C"], labels: Int[Array, "n"]
+) -> Float[Array, "n"]:
+    return losses.cross_entropy(logits, labels)
+
+
+@claim(lambda a, s: [a(s.n, s.C), a.int_(s.n), a()])
+def penalized_cross_entropy(
+    logits: Float[Array, "n C"], labels: Int[Array, "n"], penalty: Float[Array, ""]
+) -> Float[Array, ""]:
+    return losses.penalized_cross_entropy(logits, labels, penalty, weight=0.5)
+
+
 # The tests
 
 
 NO_ARRAYS = {"chebyshev", "polynomial_gain", "same_taps", "taylor"}
+NO_ARRAYS |= {"accuracy", "certified_robust_accuracy", "mean_radius"}  # NumPy
 
 
 def functions(module):

@@ -34,9 +34,9 @@ def from_lipjax(model: lipjax.LipConvNet, variables: Mapping[str, Any]) -> LipCo
         layers_per_stage=model.layers_per_stage,
         width=model.width,
         kernel_size=model.kernel_size,
-        activation=model.activation,
-        pooling=model.pooling,
-        head=model.head,
+        activation=str(model.activation),
+        pooling=str(model.pooling),
+        head=str(model.head),
         hidden=model.hidden,
         mean=model.mean,
         std=model.std,
@@ -49,10 +49,10 @@ def from_lipjax(model: lipjax.LipConvNet, variables: Mapping[str, Any]) -> LipCo
     for name in model.block_names():
         prefix = _published_prefix(name)
         state |= _soc(params[name]["conv"], spectral[name]["conv"], f"{prefix}.ortho")
-        angles = params[name].get("pairs", {})
+        angles = params[name].get("activation", {})
         state |= {f"{prefix}.act.{angle}": value for angle, value in angles.items()}
     head = params["classifier"], spectral.get("classifier", {})
-    state |= _HEADS[model.head](*head)
+    state |= _HEADS[str(model.head)](*head)
     bias = params["initial"]["conv"]["bias"]
     network.to(torch.from_numpy(np.array(bias)).dtype)
     return _loaded(network, state)

@@ -85,7 +85,7 @@ def evaluate_frozen(config: Config, data: Dataset, images: int) -> Runnable:
 
 
 def _predict(levels: int, frozen: FrozenNetwork, constants: Constants, images):
-    return frozen.predict_with_radius(to_pixels(images, levels), constants)
+    return frozen.predict_with_radius(to_pixels(images, levels), constants=constants)
 
 
 def certify(config: Config, data: Dataset, images: int) -> Runnable:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lipjax import metrics
+
 STANDARD_RADII = (36 / 255, 72 / 255, 108 / 255, 0.5, 1.0, 1.5)
 RADIUS_NAMES = ("36/255", "72/255", "108/255", "0.5", "1.0", "1.5")
 
@@ -38,7 +40,8 @@ def summarize(
       >>> summarize(np.array([1, 2]), np.array([0.6, 0.9]), np.array([1, 1]), [0.5])
       Summary(accuracy=0.5, cra=(0.5,), mean_radius=0.3)
     """
-    correct = prediction == labels
-    certified = np.where(correct, radius, 0.0)
-    cra = tuple(float(np.mean(correct & (certified > r))) for r in radii)
-    return Summary(float(np.mean(correct)), cra, float(np.mean(certified)))
+    return Summary(
+        metrics.accuracy(prediction, labels),
+        metrics.certified_robust_accuracy(prediction, radius, labels, radii),
+        metrics.mean_radius(prediction, radius, labels),
+    )

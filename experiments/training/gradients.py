@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
-from lipjax import LipConvNet, refresh_spectral
+from lipjax import LipConvNet, losses, refresh_spectral
 
 from ..configs import Config
 from ..parallel.mesh import DATA
@@ -37,21 +36,24 @@ class Gradient(NamedTuple):
 
 
 def make_loss(model: LipConvNet, config: Config) -> LossFunction:
-    """Makes `(params, spectral, x, y, mutable) -> (loss, (correct, spectral))`."""
+    """Makes `(params, spectral, x, y, update_stats) -> (loss, (correct, spectral))`."""
 
-    def loss_function(params, spectral, x, y, mutable):
+    def loss_function(params, spectral, x, y, update_stats: bool):
         (logits, penalty), changed = model.apply(
             {"params": params, "spectral": spectral},
             x,
             y,
-            mutable=mutable,
+            update_stats,
+            mutable=["spectral"] if update_stats else [],
             method="logits_and_penalty",
         )
-        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-        losses = optax.softmax_cross_entropy_with_integer_labels(
-            logits * config.temperature, y
+        loss = losses.penalized_cross_entropy(
+            logits,
+            y,
+            penalty,
+            weight=config.curvature_penalty,
+            temperature=config.temperature,
         )
-        loss = jnp.mean(losses) + config.curvature_penalty * penalty
         correct = jnp.sum(jnp.argmax(logits, axis=1) == y, dtype=jnp.int32)
         return loss, (correct, changed.get("spectral"))
 
@@ -85,14 +87,12 @@ def _gradient_of_share(
 ) -> Gradient:
     gradient = jax.value_and_grad(loss_function, has_aux=True)
     if accumulate == 1:
-        (loss, (correct, spectral)), grads = gradient(
-            params, spectral, x, y, ("spectral",)
-        )
+        (loss, (correct, spectral)), grads = gradient(params, spectral, x, y, True)
         return Gradient(loss, correct, spectral, grads)
     spectral = refresh_spectral({"params": params, "spectral": spectral}, 1)
 
     def of_part(part):
-        (loss, (correct, _)), grads = gradient(params, spectral, *part, ())
+        (loss, (correct, _)), grads = gradient(params, spectral, *part, False)
         return loss, correct, grads
 
     def add(sums, part):

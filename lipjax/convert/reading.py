@@ -1,8 +1,8 @@
 """From a published state dict to a model and its variables.
 
-Of the two published pairs of singular vectors that belong to one unfolding the one
-with the smaller estimate is kept, so that the smallest of all estimates, which is the
-scale, stays the same.
+The published code keeps the singular vectors of an unfolding twice. The ones with the
+smaller estimate are kept here, so that the scale, which is the smallest of all
+estimates, stays the same.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ import numpy as np
 from flax.traverse_util import unflatten_dict
 
 from lipjax import ops
-from lipjax.convert.entries import (
+from lipjax.convert.singular_vectors import VECTORS, our_vectors
+from lipjax.convert.state_dict import (
     ANGLES,
     LINEAR,
     NAMES,
     Path,
     Shapes,
-    State,
+    StateDict,
     layers,
     shapes,
     variable_shapes,
 )
-from lipjax.convert.vectors import VECTORS, our_vectors
 from lipjax.models import LipConvNet
 from lipjax.nn import SPECTRAL, ExpApproximation
 
-PUBLISHED_SERIES = ExpApproximation(ops.taylor(5), ops.taylor(14), gradient="fast")
+PUBLISHED_EXP = ExpApproximation(ops.taylor(5), ops.taylor(14), gradient="fast")
 
 
 def from_torch(
-    state: State, *, activation: str, pooling: str, head: str
+    state: StateDict, *, activation: str, pooling: str, head: str
 ) -> tuple[LipConvNet, dict[str, Any]]:
     """Converts a published state dict to a model with equal features and logits.
 
@@ -52,10 +52,10 @@ def from_torch(
       float64 where the weights are and JAX has it enabled, else in float32.
 
     Raises:
-      ValueError: for an unknown name, or an entry of the state that is missing, of no
-        use, or of the wrong shape; it names the entry.
+      ValueError: for an unknown name, or an entry of the state dict that is missing,
+        unknown, or of the wrong shape; it names the entry.
 
-    Example, from a file of PyTorch's:
+    Example, from a PyTorch file:
       >>> def load(path):
       ...     import torch
       ...     state = torch.load(path, weights_only=True, map_location="cpu")
@@ -73,23 +73,23 @@ def from_torch(
     _check_entries(state, shapes(model, variable_shapes(model)["params"]))
     state = {name: value.astype(model.param_dtype) for name, value in state.items()}
     flat: dict[Path, Any] = {}
-    for prefix, name, pairs in layers(model):
+    for prefix, name, activation in layers(model):
         flat |= _convolution(state, f"{prefix}.ortho", (name, "conv"))
-        for angle in ANGLES.get(pairs, ()):
+        for angle in ANGLES.get(activation, ()):
             value = jnp.asarray(state[f"{prefix}.act.{angle}"].ravel())
-            flat["params", name, "pairs", angle] = value
-    flat |= _HEAD_READERS[model.head](state)
+            flat["params", name, "activation", angle] = value
+    flat |= _HEAD_READERS[head](state)
     return model, unflatten_dict(flat)
 
 
-def architecture(state: State, names: Mapping[str, str]) -> LipConvNet:
-    """The model whose sizes are those of a few telling entries."""
+def architecture(state: StateDict, names: Mapping[str, str]) -> LipConvNet:
+    """The model with the sizes of a state dict's entries."""
     head = names["head"]
     last = {"ortho": "ortho.bias", "lln": "bias", "crc_full": "linear2.bias"}[head]
     width = len(_entry(state, "init_layer.ortho.bias"))
     blocks = {n.split(".")[0] for n in state if n.startswith("block")}
     depth = {n.split(".")[1] for n in state if n.startswith("block1.")}
-    if head == "ortho":  # its kernel does not tell how many of its channels are used
+    if head == "ortho":  # its kernel may be padded
         features = len(_entry(state, "logits_layer.ortho.weight"))
     else:
         inner = "weight" if head == "lln" else "linear1.weight"
@@ -113,7 +113,7 @@ def architecture(state: State, names: Mapping[str, str]) -> LipConvNet:
         kernel_size=first.shape[-1],
         mean=mean,
         std=std,
-        exp=PUBLISHED_SERIES,
+        exp=PUBLISHED_EXP,
         param_dtype=_precision(first),
         **settings,
     )
@@ -124,11 +124,11 @@ def _precision(kernel: np.ndarray) -> Any:
     return jnp.float64 if double else jnp.float32
 
 
-def _numbers(state: State, name: str) -> tuple[float, ...]:
+def _numbers(state: StateDict, name: str) -> tuple[float, ...]:
     return tuple(map(float, _entry(state, name).ravel()))
 
 
-def _entry(state: State, name: str) -> np.ndarray:
+def _entry(state: StateDict, name: str) -> np.ndarray:
     if name not in state:
         raise ValueError(f"the state dict has no entry {name!r}")
     if state[name].ndim == 0:
@@ -136,7 +136,7 @@ def _entry(state: State, name: str) -> np.ndarray:
     return state[name]
 
 
-def _check_entries(state: State, due: Shapes) -> None:
+def _check_entries(state: StateDict, due: Shapes) -> None:
     for name, shape in due.items():
         if name not in state:
             raise ValueError(f"the state dict has no entry {name!r}")
@@ -149,13 +149,13 @@ def _check_entries(state: State, due: Shapes) -> None:
             raise ValueError(f"the state dict has an entry of no use here: {name!r}")
 
 
-def _convolution(state: State, prefix: str, path: Path) -> dict[Path, Any]:
+def _convolution(state: StateDict, prefix: str, path: Path) -> dict[Path, Any]:
     kernel = jnp.asarray(state[f"{prefix}.weight"].transpose(2, 3, 1, 0))
     vectors = {n: state[f"{prefix}._{n}"] for n in VECTORS}
     matrices = ops.unfoldings(ops.skew_kernel(kernel))
     chosen = tuple(
-        min(pairs, key=lambda pair: float(ops.singular_value_estimate(matrix, pair)))
-        for matrix, pairs in zip(matrices, our_vectors(vectors), strict=True)
+        min(two, key=lambda uv: float(ops.singular_value_estimate(matrix, uv)))
+        for matrix, two in zip(matrices, our_vectors(vectors), strict=True)
     )
     return {
         ("params", *path, "kernel"): kernel,
@@ -164,18 +164,18 @@ def _convolution(state: State, prefix: str, path: Path) -> dict[Path, Any]:
     }
 
 
-def _orthogonal(state: State) -> dict[Path, Any]:
+def _orthogonal(state: StateDict) -> dict[Path, Any]:
     return _convolution(state, "logits_layer.ortho", ("classifier", "conv"))
 
 
-def _normalized(state: State) -> dict[Path, Any]:
+def _normalized(state: StateDict) -> dict[Path, Any]:
     return {
         ("params", "classifier", "kernel"): jnp.asarray(state["logits_layer.weight"].T),
         ("params", "classifier", "bias"): jnp.asarray(state["logits_layer.bias"]),
     }
 
 
-def _curvature(state: State) -> dict[Path, Any]:
+def _curvature(state: StateDict) -> dict[Path, Any]:
     flat: dict[Path, Any] = {}
     for ours, theirs in LINEAR.items():
         kernel = state[f"logits_layer.{theirs}.weight"].T
@@ -187,8 +187,8 @@ def _curvature(state: State) -> dict[Path, Any]:
     return flat
 
 
-_HEAD_READERS: Mapping[str, Callable[[State], dict[Path, Any]]] = {
-    "orthogonal": _orthogonal,
-    "normalized": _normalized,
-    "curvature": _curvature,
+_HEAD_READERS: Mapping[str, Callable[[StateDict], dict[Path, Any]]] = {
+    "ortho": _orthogonal,
+    "lln": _normalized,
+    "crc_full": _curvature,
 }

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lipjax import ops
-from lipjax.convert.entries import (
+from lipjax.convert.reading import architecture
+from lipjax.convert.singular_vectors import published_vectors
+from lipjax.convert.state_dict import (
     ANGLES,
     LINEAR,
     layers,
@@ -17,8 +19,6 @@ from lipjax.convert.entries import (
     shapes,
     variable_shapes,
 )
-from lipjax.convert.reading import architecture
-from lipjax.convert.vectors import published_vectors
 from lipjax.models import LipConvNet
 
 Arrays = dict[str, np.ndarray]
@@ -27,12 +27,12 @@ Arrays = dict[str, np.ndarray]
 def to_torch(model: LipConvNet, variables: Any) -> Arrays:
     """A published state dict of a model: the inverse of `from_torch`.
 
-    Weights keep their bits. Of the four published pairs of singular vectors two are
-    ours and two are theirs by skew symmetry, so that the published scale, the smallest
-    of four estimates, is ours to rounding.
+    Weights keep their bits. The published code keeps the singular vectors of four
+    unfoldings: two are ours, and the other two follow by skew symmetry. The published
+    scale, the smallest of four estimates, is thus ours up to rounding.
 
-    Polynomials and dtype of the computation are no part of a state dict. `mean` and
-    `std` get the precision of the weights, in which the model computes with them.
+    A state dict does not hold the polynomials or the dtype of the computation. `mean`
+    and `std` get the precision of the weights, as in the model's computation.
 
     Args:
       model: the network.
@@ -40,11 +40,12 @@ def to_torch(model: LipConvNet, variables: Any) -> Arrays:
 
     Returns:
       Arrays with the published names and shapes, in the published order. To read them
-      back takes `published_names(model)`.
+      back, pass `published_names(model)` to `from_torch`.
 
     Raises:
-      ValueError: if the variables are of another model, or the published code would
-        take the state for another network or divide by zero.
+      ValueError: if the variables are of another model, or the published format
+        cannot hold the network: without biases, with a module of the user's own, for
+        oblong images, or with a scale of zero.
 
     Example:
       >>> from lipjax.convert import from_torch
@@ -57,21 +58,24 @@ def to_torch(model: LipConvNet, variables: Any) -> Arrays:
       >>> same.clone(exp=model.exp) == model
       True
     """
+    if not model.use_bias:
+        raise ValueError("the published format has no convolutions without biases")
     _check_variables(model, variables)
     params, spectral = (
-        jax.tree.map(np.asarray, variables[room]) for room in ("params", "spectral")
+        jax.tree.map(np.asarray, variables[name]) for name in ("params", "spectral")
     )
     precision = params["initial"]["conv"]["kernel"].dtype
     state = {
         "shift": np.array(model.mean, precision),
         "scale": np.array(model.std, precision),
     }
-    for prefix, name, pairs in layers(model):
+    for prefix, name, activation in layers(model):
         mine = params[name]
         state |= _convolution(f"{prefix}.ortho", mine["conv"], spectral[name]["conv"])
-        for angle in ANGLES.get(pairs, ()):
-            state[f"{prefix}.act.{angle}"] = mine["pairs"][angle]
-    state |= _head(model.head, params["classifier"], spectral.get("classifier"))
+        for angle in ANGLES.get(activation, ()):
+            state[f"{prefix}.act.{angle}"] = mine["activation"][angle]
+    head = published_names(model)["head"]
+    state |= _head(head, params["classifier"], spectral.get("classifier"))
     found = {
         name: np.ascontiguousarray(state[name].reshape(shape))
         for name, shape in shapes(model, params).items()
@@ -89,19 +93,19 @@ def _convolution(prefix: str, params: Arrays, spectral: Any) -> Arrays:
             f"the scale of {prefix} is zero, by which the published code divides"
         )
     k, _, channels, _ = kernel.shape
-    pairs = published_vectors(vectors, k, channels)
+    published = published_vectors(vectors, k, channels)
     return {
         f"{prefix}.weight": kernel.transpose(3, 2, 0, 1),
         f"{prefix}.bias": params["bias"],
-        **{f"{prefix}._{name}": vector for name, vector in pairs.items()},
+        **{f"{prefix}._{name}": vector for name, vector in published.items()},
     }
 
 
 def _head(head: str, params: Any, spectral: Any) -> Arrays:
     prefix = "logits_layer"
-    if head == "orthogonal":
+    if head == "ortho":
         return _convolution(f"{prefix}.ortho", params["conv"], spectral["conv"])
-    if head == "normalized":
+    if head == "lln":
         return {
             f"{prefix}.weight": params["kernel"].T,
             f"{prefix}.bias": params["bias"],
@@ -116,7 +120,7 @@ def _head(head: str, params: Any, spectral: Any) -> Arrays:
 
 def _check_variables(model: LipConvNet, variables: Any) -> None:
     due = _leaves(variable_shapes(model))
-    found = _leaves({room: variables.get(room) for room in ("params", "spectral")})
+    found = _leaves({name: variables.get(name) for name in ("params", "spectral")})
     for path in (*due, *found):
         if due.get(path) != found.get(path):
             raise ValueError(
@@ -137,10 +141,10 @@ def _leaves(tree: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _check_sizes(model: LipConvNet, state: Arrays) -> None:
-    """A state dict does not hold the sides: the published networks are for squares."""
+    """Checks that reading gives the same sides: a state dict does not hold them."""
     read = architecture(state, published_names(model))
     if read.image_shape != model.image_shape:
         raise ValueError(
-            "a published state dict does not tell the images' sides: this one would "
-            f"be read as of a network for {read.image_shape}, not {model.image_shape}"
+            "a published state dict does not hold the images' shape: this one would "
+            f"be read as {read.image_shape}, not {model.image_shape}"
         )

@@ -1,5 +1,7 @@
 """From trained Linen models to certified predictions."""
 
+from lipjax.inference.exact import exact_head as exact_head
+from lipjax.inference.exact import exact_layer as exact_layer
 from lipjax.inference.exact import exact_network as exact_network
 from lipjax.inference.frozen import FrozenNetwork as FrozenNetwork
 from lipjax.inference.frozen import freeze as freeze

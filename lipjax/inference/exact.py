@@ -1,9 +1,16 @@
-"""From a model and its variables to the network that certificates speak of."""
+"""From a model and its variables to the exact network that certificates speak of.
+
+`exact_layer` and `exact_head` translate one module each. They are open: register a
+module of your own with `exact_layer.register` or `exact_head.register`.
+"""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 
@@ -14,34 +21,38 @@ from lipjax.certify.network import Head
 from lipjax.models import LipConvNet
 from lipjax.nn import (
     ChannelMaxPool,
+    CurvatureHead,
     Householder,
     HouseholderOrder2,
     MaxMin,
+    NormalizedHead,
+    OrthogonalHead,
     ProjectionPool,
+    SkewOrthogonalConv,
 )
-from lipjax.nn.soc import scale_estimate
+from lipjax.nn.spectral import scale_estimate
 
-_PAIRS: dict[type, tuple[str, tuple[str, ...]]] = {
-    MaxMin: ("maxmin", ()),
-    Householder: ("householder", ("theta",)),
-    HouseholderOrder2: ("householder2", ("theta0", "theta1", "theta2")),
-    ChannelMaxPool: ("max", ()),
-    ProjectionPool: ("projection", ("theta",)),
-}
+Numbers = Mapping[str, Any]
+"""A module's parameters or its part of "spectral", in float64; empty if it has none."""
 
 
 def exact_network(model: LipConvNet, variables: Any) -> Network:
     """The network in evaluation as explicit float64 numbers: what is certified.
 
-    Kernels are made skew and divided by their scale, rows of the normalised head by
-    their norm, in float64, once: from here on these numbers are the network, exactly.
+    Kernels are made skew and divided by their scale once, in float64. Rows of the
+    normalised head are divided by their norm. From then on these numbers are the
+    network, exactly.
 
     Args:
       model: the network.
       variables: {"params": ..., "spectral": ...}, of any precision.
 
     Returns:
-      A `lipjax.certify.Network` with the model's logits, to rounding.
+      A `lipjax.certify.Network` with the model's logits, up to rounding.
+
+    Raises:
+      ValueError: for a module that is not registered with `exact_layer` or
+        `exact_head`; it names the module.
 
     Example:
       >>> import jax.numpy as jnp
@@ -51,52 +62,157 @@ def exact_network(model: LipConvNet, variables: Any) -> Network:
       >>> len(network.layers), network.head.kernel.shape
       (4, (64, 3))
     """
-    params, spectral = (_doubles(variables[name]) for name in ("params", "spectral"))
-    coefficients = model.exp.eval_coefficients
+    trees = [_doubles(variables.get(name, {})) for name in ("params", "spectral")]
     layers: list[Layer] = []
-    for name, conv, pairs in model.plan():
-        kind, angles = _PAIRS[type(pairs)]
-        mine = params[name]
-        layers.append(
-            _convolution(
-                mine["conv"], spectral[name]["conv"], coefficients, conv.stride
-            )
-        )
-        layers.append(Activation(kind, tuple(mine["pairs"][a] for a in angles)))
-    last, head = _head(model, params["classifier"], spectral.get("classifier"))
+    for name, *modules in model.plan():
+        for field, module in zip(("conv", "activation"), modules, strict=True):
+            numbers = (_part(tree, name, field) for tree in trees)
+            layers.append(exact_layer(module, *numbers))
+    numbers = (_part(tree, "classifier") for tree in trees)
+    before, head = exact_head(model.new_head(), *numbers)
     return Network(
         image_shape=model.image_shape,
         mean=np.array(model.mean, np.float64),
         std=np.array(model.std, np.float64),
-        layers=(*layers, *last),
+        layers=(*layers, *before),
         head=head,
     )
 
 
-def _convolution(params, state, coefficients, stride: int = 1) -> SkewConvolution:
+@functools.singledispatch
+def exact_layer(module: nn.Module, params: Numbers, spectral: Numbers) -> Layer:
+    """A convolution, activation or pooling as a layer of a certified network.
+
+    Register a module of your own with a function of the same arguments. The layer it
+    returns has two methods, see `lipjax.certify.layers.Layer`: `__call__`, the
+    execution in float64 by plain products, and `bound`, what is proven of it. The
+    layer must be a pytree of float64 arrays: it passes through `jax.jit`.
+
+    Args:
+      module: the module, unbound.
+      params: its parameters, in float64.
+      spectral: its part of the collection "spectral", in float64.
+
+    Raises:
+      ValueError: if the type of the module is not registered.
+
+    Example, the absolute value, which is 1-Lipschitz and free of rounding:
+      >>> import dataclasses
+      >>> from lipjax.certify.layers import LayerBound
+      >>> class Abs(nn.Module):
+      ...     def __call__(self, x):
+      ...         return abs(x)
+      >>> @jax.tree_util.register_dataclass
+      ... @dataclasses.dataclass(frozen=True)
+      ... class AbsLayer:
+      ...     def __call__(self, x):
+      ...         return abs(x)
+      ...
+      ...     def bound(self, shape):
+      ...         return LayerBound(1.0, 0.0, 0.0, 0.0, {}), shape
+      >>> @exact_layer.register
+      ... def _(module: Abs, params, spectral):
+      ...     return AbsLayer()
+      >>> exact_layer(Abs(), {}, {})
+      AbsLayer()
+    """
+    raise ValueError(_unregistered(module, "exact_layer"))
+
+
+@functools.singledispatch
+def exact_head(
+    module: nn.Module, params: Numbers, spectral: Numbers
+) -> tuple[tuple[Layer, ...], Head]:
+    """A head as layers and a head of a certified network.
+
+    Register a module of your own with a function of the same arguments. It returns
+    layers, often none, and a `lipjax.certify.Linear` or a
+    `lipjax.ops.CurvatureWeights` of the last layer's flattened output.
+
+    Args:
+      module: the module, unbound.
+      params: its parameters, in float64.
+      spectral: its part of the collection "spectral", in float64.
+
+    Raises:
+      ValueError: if the type of the module is not registered.
+
+    Example, a head whose rows are scaled to norm 1 in the sum norm:
+      >>> class SumNormHead(nn.Module):
+      ...     '''The methods of `lipjax.nn.Head` go here.'''
+      >>> @exact_head.register
+      ... def _(module: SumNormHead, params, spectral):
+      ...     kernel = params["kernel"] / abs(params["kernel"]).sum(0, keepdims=True)
+      ...     return (), Linear(kernel, params["bias"])
+      >>> params = {"kernel": np.array([[1.0], [3.0]]), "bias": np.zeros(1)}
+      >>> exact_head(SumNormHead(), params, {})[1].kernel.tolist()
+      [[0.25], [0.75]]
+    """
+    raise ValueError(_unregistered(module, "exact_head"))
+
+
+@exact_layer.register
+def _convolution(module: SkewOrthogonalConv, params: Numbers, spectral: Numbers):
     with jax.enable_x64(True):
         skew = ops.skew_kernel(params["kernel"])
-        sigma = scale_estimate(ops.unfoldings(skew), state["kernel_vectors"])
-    kernel = np.asarray(skew) / float(sigma)
-    return SkewConvolution(kernel, params["bias"], coefficients, stride)
+        sigma = scale_estimate(ops.unfoldings(skew), spectral["kernel_vectors"])
+    return SkewConvolution(
+        kernel=np.asarray(skew) / float(sigma),
+        bias=params["bias"] if module.use_bias else np.zeros(module.features),
+        coefficients=module.exp.eval_coefficients,
+        stride=module.stride,
+    )
 
 
-def _head(model: LipConvNet, params, state) -> tuple[list[Layer], Head]:
-    """The head, and the layers before it that belong to it."""
-    if model.head == "curvature":
-        weights = ops.CurvatureWeights(
-            *(params[name] for name in ops.CurvatureWeights._fields)
-        )
-        return [], weights
-    if model.head == "normalized":
-        norms = np.linalg.norm(params["kernel"], axis=0, keepdims=True)
-        kernel = params["kernel"] / np.where(norms > 0, norms, 1)
-        return [], Linear(kernel, params["bias"])
-    conv = _convolution(params["conv"], state["conv"], model.exp.eval_coefficients)
-    # The convolution's outputs are the logits.
-    classes = model.num_classes
-    return [Flatten(), conv], Linear(np.eye(classes), np.zeros(classes))
+def _register_activation(
+    module: type[nn.Module], kind: str, angles: tuple[str, ...] = ()
+) -> None:
+    exact_layer.register(
+        module,
+        lambda _, params, spectral: Activation(kind, tuple(params[a] for a in angles)),
+    )
 
 
-def _doubles(tree: Any) -> Any:
+_register_activation(MaxMin, "maxmin")
+_register_activation(Householder, "householder", ("theta",))
+_register_activation(HouseholderOrder2, "householder2", ("theta0", "theta1", "theta2"))
+_register_activation(ChannelMaxPool, "max")
+_register_activation(ProjectionPool, "projection", ("theta",))
+
+
+@exact_head.register
+def _orthogonal(module: OrthogonalHead, params: Numbers, spectral: Numbers):
+    """The convolution's outputs are the logits."""
+    classes = module.num_classes
+    conv = SkewOrthogonalConv(classes, kernel_size=1, exp=module.exp)
+    layer = exact_layer(conv, params["conv"], spectral["conv"])
+    return (Flatten(), layer), Linear(np.eye(classes), np.zeros(classes))
+
+
+@exact_head.register
+def _normalized(module: NormalizedHead, params: Numbers, spectral: Numbers):
+    norms = np.linalg.norm(params["kernel"], axis=0, keepdims=True)
+    kernel = params["kernel"] / np.where(norms > 0, norms, 1)
+    return (), Linear(kernel, params["bias"])
+
+
+@exact_head.register
+def _curvature(module: CurvatureHead, params: Numbers, spectral: Numbers):
+    return (), ops.CurvatureWeights(**params)
+
+
+def _unregistered(module: nn.Module, function: str) -> str:
+    return (
+        f"no certificate is known for {type(module).__name__}: register it with "
+        f"lipjax.inference.{function}.register"
+    )
+
+
+def _part(tree: Numbers, *names: str) -> Numbers:
+    for name in names:
+        tree = tree.get(name, {})
+    return tree
+
+
+def _doubles(tree: Any) -> Numbers:
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree)

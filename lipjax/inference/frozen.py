@@ -1,4 +1,4 @@
-"""A trained network for inference: what its weights alone decide, computed once."""
+"""A trained network for inference, with all work on its weights done once."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from lipjax.certify.layers import Layer, Shape
 from lipjax.inference.exact import exact_network
 from lipjax.inference.predict import Constants
 from lipjax.models import LipConvNet
+from lipjax.nn import OrthogonalHead
 from lipjax.ops import Radii
 
 DENSE_ENTRIES = 2**26
 """Entries of the largest dense matrix: 256 MiB in float32, 4x4 pixels of 512 channels.
-What it takes to prove its norm, in float64, is ten times that."""
+The proof of its norm, in float64, takes ten times that."""
 
 _SAVING = 3
-"""A dense matrix pays where the convolutions have this many times its products: they
-may do with 36 of 100 (`ops.same_convolution`, Winograd's way)."""
+"""A dense matrix pays if the convolutions take this many times its multiplications.
+Winograd's algorithm, in `ops.same_convolution`, saves up to 64 of 100."""
 
-_IMAGES = 512  # unit images a call, when a matrix is assembled
+_IMAGES = 512  # unit images per call, when a matrix is assembled
 
 
 @functools.partial(
@@ -37,20 +38,25 @@ _IMAGES = 512  # unit images a call, when a matrix is assembled
 class FrozenNetwork:
     """A network in evaluation, as numbers of one precision: see `freeze`.
 
-    A pytree: an argument of compiled functions, not a constant in them.
+    `frozen(x)` gives the logits [n, C] of images [n, h, w, c] in [0, 1]. A frozen
+    network is a pytree: pass it to compiled functions as an argument, so that it is no
+    constant in them.
 
     Attributes:
       network: layers and head; its skew convolutions are already scaled.
 
-    Methods: `features`, `classify`, `logits`, `predict` and `pair_constants` as of
+    Methods: `features`, `classify`, `predict` and `pair_constants`, as of
     `LipConvNet`, without variables; `exact`, `certificate_constants` and
     `predict_with_radius` for certificates.
     """
 
     network: Network
 
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.classify(self.features(x))
+
     def features(self, x: jax.Array) -> jax.Array:
-        """What the head sees of images in [0, 1]: [n, h, w, c] -> [n, D]."""
+        """The head's input, of images in [0, 1]: [n, h, w, c] -> [n, D]."""
         due = self.network.image_shape
         if x.shape[1:] != due:
             raise ValueError(f"images {x.shape[1:]} where {due} are due")
@@ -63,10 +69,6 @@ class FrozenNetwork:
         """The head's logits [n, C] of features [n, D]."""
         return self.network.classify(features)
 
-    def logits(self, x: jax.Array) -> jax.Array:
-        """Logits [n, C] of images [n, h, w, c] in [0, 1]."""
-        return self.classify(self.features(x))
-
     def predict(self, x: jax.Array, constants: jax.Array):
         """Predicted classes [n], and their signed radii in feature space [n, C]."""
         features, head = self.features(x), self.network.head
@@ -77,7 +79,7 @@ class FrozenNetwork:
         return classes, ops.curvature_radii(head, features, classes, constants)
 
     def pair_constants(self) -> jax.Array:
-        """What the head's certificate needs of each pair of classes, [C, C]."""
+        """The head's constants of each pair of classes, [C, C]."""
         head = self.network.head
         if not isinstance(head, Linear):
             return ops.pair_curvatures(head)
@@ -85,21 +87,32 @@ class FrozenNetwork:
         return jnp.linalg.norm(apart, axis=0)
 
     def predict_with_radius(
-        self, x: jax.Array, constants: Constants, labels: jax.Array | None = None
+        self,
+        x: jax.Array,
+        *,
+        labels: jax.Array | None = None,
+        constants: Constants | None = None,
     ) -> Radii:
         """Predictions, radii and runner-ups: see `lipjax.predict_with_radius`.
 
-        Guarantee: as there, none for the execution at hand, whose rounding is not
-        counted.
+        Args:
+          x: images in [0, 1], of shape [n, height, width, channels].
+          labels: of shape [n]; with them, a wrong prediction has radius 0.
+          constants: from `certificate_constants`; None: computed here, which
+            `jax.jit` cannot do.
+
+        Guarantee: as there, in exact arithmetic only: rounding is not counted.
         """
+        if constants is None:
+            constants = self.certificate_constants()
         prediction, in_features = self.predict(x, constants.pairs)
         in_pixels = in_features / constants.lipschitz
         return ops.binding_radius(in_pixels, prediction, labels)
 
     def certificate_constants(self) -> Constants:
-        """What the certificates of all images have in common, once per network.
+        """The constants in the certificates of all images; compute them once.
 
-        For LipConvNet-5 of width 32: a minute and 5 GiB on 2 cores.
+        This takes a minute and 5 GiB on 2 cores for LipConvNet-5 of width 32.
 
         Guarantee: `lipschitz` is a bound for the features of `exact`.
         """
@@ -107,12 +120,12 @@ class FrozenNetwork:
         return Constants(lipschitz, jax.jit(FrozenNetwork.pair_constants)(self))
 
     def exact(self) -> Network:
-        """The exact function of the frozen numbers: what is proven is proven of it.
+        """The exact function of the frozen numbers, which proofs are about.
 
-        Float32 numbers are float64 numbers, none is rounded. It is another function
-        than `lipjax.exact_network`'s, by the rounding of its weights: what is proven
-        here, by `lipjax.certify.network_bound` or `Certifier`, follows from the frozen
-        numbers, and covers executions in float64, not in float32.
+        Float32 numbers are converted to float64 without rounding. The function differs
+        from `lipjax.exact_network`'s, whose weights are not rounded to float32. What
+        `lipjax.certify.network_bound` or `Certifier` prove of it covers executions in
+        float64, not in float32.
         """
         return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), self.network)
 
@@ -120,19 +133,21 @@ class FrozenNetwork:
 def freeze(
     model: LipConvNet, variables: Any, *, dense_entries: int = DENSE_ENTRIES
 ) -> FrozenNetwork:
-    r"""Collapses what the weights alone decide, for inference.
+    r"""Does all work on the weights alone once, for inference.
 
-    - Skew kernels, divided by sigma: still skew in every bit.
-    - Where few pixels have many channels, p(J), with the space-to-depth before it and
-      without channels that are padded or dropped, as one matrix: d convolutions become
-      one product. At 1x1 and 2x2, and at 4x4 for degrees of 8 and more.
-    - Normalised directions of the head, or p(J) of the orthogonal head.
+    - Skew kernels are divided by sigma. They stay skew in every bit.
+    - A convolution of few pixels with many channels becomes one matrix. It holds p(J)
+      and the space-to-depth before it, without padded and dropped channels: d
+      convolutions become one product. This pays at 1x1 and 2x2 pixels, and at 4x4 for
+      degrees of 8 and more.
+    - The head's directions are normalised; an orthogonal head becomes a matrix.
 
-    All of it in float64, rounded once to the precision of the variables. A matrix of m
-    rows is made of what becomes of m unit images, in float64, in blocks of 512: the
-    cost of that layer's evaluation on 2 m to 3 m images. For LipConvNet-5 of width 32
-    (m = 8192, 4096, 2048) that is a minute and 2 GiB on 2 cores; some 50 000 images
-    pay for it, 5 000 without the first (`dense_entries` = 2^24).
+    Everything is computed in float64 and rounded once, to the precision of the
+    variables. A matrix of m rows is the layer's output for m unit images, in blocks of
+    512. It costs that layer's evaluation on 2 m to 3 m images. For LipConvNet-5 of
+    width 32 (m = 8192, 4096, 2048) that takes a minute and 2 GiB on 2 cores, and pays
+    after 50 000 images; without the first matrix (`dense_entries` = 2^24), after
+    5 000.
 
     Args:
       model: the network; `model.dtype` plays no part.
@@ -140,13 +155,13 @@ def freeze(
       dense_entries: entries of the largest matrix, 0 for none in the trunk.
 
     Returns:
-      A `FrozenNetwork` with the model's logits, to rounding.
+      A `FrozenNetwork` with the model's logits, up to rounding.
 
     Raises:
-      ValueError: if `dense_entries` is negative.
+      ValueError: if `dense_entries` is negative, or as `lipjax.exact_network`.
 
-    Guarantee: `FrozenNetwork.certificate_constants` proves the constant of what is
-    returned anew, from its own numbers.
+    Guarantee: none by itself. `FrozenNetwork.certificate_constants` proves the
+    constants of the frozen numbers.
 
     Example:
       >>> model = LipConvNet((4, 4, 1), 3, stages=1, width=4, mean=(0.0,), std=(0.5,))
@@ -155,7 +170,7 @@ def freeze(
       >>> frozen = freeze(model, variables)
       >>> frozen.network.layers[0].matrix.shape  # 4 x 4 x 1 numbers to 4 x 4 x 4
       (16, 64)
-      >>> bool(jnp.allclose(frozen.logits(x), model.apply(variables, x), atol=1e-5))
+      >>> bool(jnp.allclose(frozen(x), model.apply(variables, x), atol=1e-5))
       True
     """
     if dense_entries < 0:
@@ -163,7 +178,7 @@ def freeze(
     network = exact_network(model, variables)
     layers, head = network.layers, network.head
     dtype = jnp.result_type(*jax.tree.leaves(variables["params"]))
-    if model.head == "orthogonal":
+    if isinstance(model.new_head(), OrthogonalHead):
         layers, head = layers[:-2], _linear(layers[-1], dtype)
     trunk, shape = [], network.image_shape
     for layer in layers:
@@ -177,7 +192,7 @@ def freeze(
 
 
 def _apply(layer: Layer, x: jax.Array) -> jax.Array:
-    """The layer, its convolutions lowered in the quickest way."""
+    """Applies a layer, its convolutions in the fastest way."""
     if not isinstance(layer, SkewConvolution):
         return layer(x)
     z = ops.with_channels(ops.space_to_depth(x, layer.stride), layer.kernel.shape[2])
@@ -196,7 +211,7 @@ def _output_shape(layer: Layer, shape: Shape) -> Shape:
 
 
 def pays(conv: SkewConvolution, shape: Shape, most: int) -> bool:
-    """Whether it is quicker as one matrix, of at most so many entries."""
+    """Whether it is faster as one matrix, of at most `most` entries."""
     entries = math.prod(shape) * math.prod(_output_shape(conv, shape))
     k, _, channels, _ = conv.kernel.shape
     taps = math.prod(ops.same_taps(side // conv.stride, k) for side in shape[:2])
@@ -205,7 +220,7 @@ def pays(conv: SkewConvolution, shape: Shape, most: int) -> bool:
 
 
 def as_matrix(conv: SkewConvolution, shape: Shape, dtype: Any) -> Dense:
-    """The matrix whose rows are what becomes of the unit images."""
+    """The matrix whose rows are the outputs for unit images."""
     out = _output_shape(conv, shape)
     size = math.prod(shape)
     matrix = np.empty((size, math.prod(out)), dtype)

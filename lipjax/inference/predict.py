@@ -1,4 +1,4 @@
-"""Predictions with the radius inside which they cannot change."""
+"""Predictions and their radii, in exact arithmetic."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lipjax.ops import Radii
 
 
 class Constants(NamedTuple):
-    """What certificates of a model need besides the image."""
+    """What the certificates of a model need besides the image."""
 
     lipschitz: float  # of the features in the pixels
     pairs: jax.Array  # [C, C], of the head
@@ -37,7 +37,7 @@ def lipschitz_bound(model: LipConvNet, variables: Any) -> float:
       L, a float; of the logits if the head is the orthogonal one.
 
     Raises:
-      ValueError: if a weight is not finite.
+      ValueError: if a weight is not finite, or as `lipjax.exact_network`.
 
     Guarantee: a bound for `lipjax.exact_network(model, variables)`, the bound's own
     rounding included.
@@ -53,7 +53,7 @@ def lipschitz_bound(model: LipConvNet, variables: Any) -> float:
 
 
 def certificate_constants(model: LipConvNet, variables: Any) -> Constants:
-    """What the certificates of all images have in common: compute it once per model.
+    """The constants in the certificates of all images; compute them once per model.
 
     Returns:
       The features' `lipschitz_bound` and the head's constants of each pair of classes.
@@ -74,26 +74,27 @@ def predict_with_radius(
 
     .. math:: r = \frac1L \min_{t \ne y} r_t
 
-    over **all** other classes t; a tie certifies 0.
+    over **all** other classes t, with L the features' Lipschitz constant and r_t the
+    head's radius in feature space. A tie has radius 0.
 
     Args:
       model: the network.
       variables: {"params": ..., "spectral": ...}.
       x: images in [0, 1], of shape [n, height, width, channels].
       labels: of shape [n]; with them, a wrong prediction has radius 0.
-      constants: from `certificate_constants`, computed here if not given: give
-        them to call this more than once, or under `jax.jit`.
+      constants: from `certificate_constants`; None: computed here, on every call,
+        which `jax.jit` cannot do.
 
     Returns:
       `Radii(prediction, radius, runner_up)`, each of shape [n]; radii in l2, in pixels
       of [0, 1].
 
     Raises:
-      ValueError: if the images have not the model's shape.
+      ValueError: if the images do not have the model's shape.
 
-    Guarantee: none for the execution at hand, whose rounding is not counted: this is
-    the quick answer, in the precision of the variables. `lipjax.certify.Certifier`
-    proves radii, rounding included.
+    Guarantee: in exact arithmetic, no image closer than the radius gets another
+    prediction. The rounding of this computation, in the precision of the variables, is
+    not counted. `lipjax.certify.Certifier` proves radii, rounding included.
 
     References: Singla & Feizi, NeurIPS 2022.
 

@@ -9,48 +9,34 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from lipjax.models.block import ACTIVATIONS, POOLINGS, Block, new_module
 from lipjax.nn import (
-    ChannelMaxPool,
     CurvatureHead,
     ExpApproximation,
     Head,
-    Householder,
-    HouseholderOrder2,
-    MaxMin,
     NormalizedHead,
     OrthogonalHead,
-    ProjectionPool,
     SkewOrthogonalConv,
 )
 
-ACTIVATIONS = {
-    "maxmin": MaxMin,
-    "householder": Householder,
-    "householder2": HouseholderOrder2,
-}
-POOLINGS = {"max": ChannelMaxPool, "projection": ProjectionPool}
 HEADS = ("orthogonal", "normalized", "curvature")
-
-
-class Block(nn.Module):
-    """A convolution, then what mixes pairs of its channels: an activation or a pool."""
-
-    conv: SkewOrthogonalConv
-    pairs: nn.Module
-
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        return self.pairs(self.conv(x, train))
 
 
 class LipConvNet(nn.Module):
     r"""LipConvNet-(s S): S stages of s layers each, provably Lipschitz in the image.
 
     An initial layer brings the image to `width` channels. Each stage but the last has
-    s - 1 convolutions of stride 1 and one of stride 2 whose pooling halves its
-    channels, so that a stage halves the sides and doubles the channels. The last stage
-    has k = 1: a convolution of stride 2, then s - 1 of stride 1; its last layer is
-    pooled unless the head is the curvature head. The published networks have five
-    stages: LipConvNet-5 to -40 are `layers_per_stage` = 1 to 8.
+    s - 1 convolutions of stride 1, then one of stride 2 with a pooling. The pooling
+    halves the channels, so a stage halves the sides and doubles the channels. The last
+    stage has k = 1: one convolution of stride 2, then s - 1 of stride 1. Its last
+    layer has a pooling unless the head is a `CurvatureHead`. The published networks
+    have five stages: LipConvNet-5 to -40 are `layers_per_stage` = 1 to 8.
+
+    An activation, pooling or head is one of this library's, by name, or any Linen
+    module. Each block gets a copy of the activation or pooling, with parameters of its
+    own. Activations and poolings map [n, h, w, c] to [n, h, w, c'] and must be
+    1-Lipschitz; `lipjax.nn.Head` lists the methods of a head. For certificates,
+    register a new module with `lipjax.inference.exact_layer` or `exact_head`.
 
     Attributes:
       image_shape: (height, width, channels) of the images.
@@ -59,23 +45,28 @@ class LipConvNet(nn.Module):
       layers_per_stage: s.
       width: channels after the initial layer, even.
       kernel_size: k of all stages but the last, odd.
-      activation: "maxmin", "householder" or "householder2".
-      pooling: "max" or "projection".
-      head: "orthogonal", "normalized" or "curvature".
-      hidden: hidden units of the curvature head.
+      use_bias: whether the blocks' convolutions add a bias.
+      activation: "maxmin", "householder", "householder2" or a module.
+      pooling: "max", "projection" or a module.
+      head: "orthogonal", "normalized", "curvature" or a module.
+      hidden: hidden units of the head named "curvature".
       mean: per channel, subtracted from pixels in [0, 1].
       std: per channel, divides them.
       exp: how the exponential is approximated; the same in all layers.
-      dtype: of the computation, float32 if None; parameters are in `param_dtype`, and
-        the curvature head computes in it.
+      dtype: of the computation, float32 if None; the curvature head computes in
+        `param_dtype`.
       param_dtype: of the parameters.
 
-    Methods: `__call__(x, train=False)` gives logits [n, C] of images [n, h, w, c] in
-    [0, 1]; `features(x, train=False)` what the head sees, [n, D]; `predict(x,
-    constants)` classes and signed radii in feature space, see `predict_with_radius`.
+    Methods: `__call__(x, train=False, update_stats=False)` gives logits [n, C] of
+    images [n, h, w, c] in [0, 1]. `features`, with the same arguments, gives the
+    head's input [n, D]. `predict(x, constants)` gives classes and signed radii in
+    feature space, see `predict_with_radius`.
+
+    State: singular vectors in "spectral". Only a call with `update_stats=True` changes
+    them, by one step of the power iteration; "spectral" must then be mutable.
 
     Raises:
-      ValueError: naming the attribute that does not fit.
+      ValueError: if an attribute does not fit; it names the attribute.
 
     Guarantee: `features` is Lipschitz with constant `lipjax.lipschitz_bound` in l2, in
     exact arithmetic.
@@ -97,9 +88,10 @@ class LipConvNet(nn.Module):
     layers_per_stage: int = 1
     width: int = 32
     kernel_size: int = 3
-    activation: str = "maxmin"
-    pooling: str = "max"
-    head: str = "normalized"
+    use_bias: bool = True
+    activation: str | nn.Module = "maxmin"
+    pooling: str | nn.Module = "max"
+    head: str | nn.Module = "normalized"
     hidden: int = 4096
     mean: tuple[float, ...] = (0.4914, 0.4822, 0.4465)
     std: tuple[float, ...] = (0.2507, 0.2507, 0.2507)
@@ -112,16 +104,18 @@ class LipConvNet(nn.Module):
         super().__post_init__()
 
     def setup(self) -> None:
-        for name, conv, pairs in self.plan():
-            setattr(self, name, Block(conv, pairs))
-        self.classifier = self._head()
+        for name, conv, activation in self.plan():
+            setattr(self, name, Block(conv, activation))
+        self.classifier: Head = self.new_head()  # pyright: ignore
 
     def block_names(self) -> list[str]:
         """Names of the trunk's blocks, first to last, as in the parameters."""
         return [name for name, _, _ in self.plan()]
 
-    def features(self, x: jax.Array, train: bool = False) -> jax.Array:
-        """What the head sees of images in [0, 1]: [n, h, w, c] -> [n, D]."""
+    def features(
+        self, x: jax.Array, train: bool = False, update_stats: bool = False
+    ) -> jax.Array:
+        """The head's input, of images in [0, 1]: [n, h, w, c] -> [n, D]."""
         if x.shape[1:] != self.image_shape:
             raise ValueError(f"images {x.shape[1:]} where {self.image_shape} are due")
         mean, std = (
@@ -130,11 +124,14 @@ class LipConvNet(nn.Module):
         )
         x = (x - mean) / std
         for name in self.block_names():
-            x = getattr(self, name)(x, train)
+            x = getattr(self, name)(x, train, update_stats)
         return x.reshape(len(x), -1)
 
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        return self.classifier(self.features(x, train), train)
+    def __call__(
+        self, x: jax.Array, train: bool = False, update_stats: bool = False
+    ) -> jax.Array:
+        features = self.features(x, train, update_stats)
+        return self.classifier(features, train, update_stats)
 
     def predict(self, x: jax.Array, constants: jax.Array):
         """Predicted classes [n], and their signed radii in feature space [n, C]."""
@@ -143,75 +140,74 @@ class LipConvNet(nn.Module):
         return classes, self.classifier.pair_radii(features, classes, constants)
 
     def pair_constants(self) -> jax.Array:
-        """What the head's certificate needs of each pair of classes, [C, C]."""
+        """The head's constants of each pair of classes, [C, C]."""
         return self.classifier.pair_constants()
 
     def pair_estimates(self) -> jax.Array:
-        """A cheap estimate of `pair_constants`, to watch a training run with."""
+        """A cheap estimate of `pair_constants`, to monitor training."""
         return self.classifier.pair_estimates()
 
-    def logits_and_penalty(self, x: jax.Array, labels: jax.Array):
-        """Training logits, and the curvature penalty (0 for the linear heads)."""
-        logits = self(x, train=True)
-        if isinstance(self.classifier, CurvatureHead):
-            return logits, self.classifier.penalty(logits, labels)
-        return logits, jnp.zeros((), logits.dtype)
+    def logits_and_penalty(
+        self, x: jax.Array, labels: jax.Array, update_stats: bool = False
+    ) -> tuple[jax.Array, jax.Array]:
+        """Training logits, and the head's penalty (0 for linear heads)."""
+        logits = self(x, True, update_stats)
+        return logits, self.classifier.penalty(logits, labels)
 
     def plan(self) -> Iterator[tuple[str, SkewOrthogonalConv, nn.Module]]:
-        """Name, convolution and pair module of every block, first to last."""
-        yield "initial", self._conv(self.width), self._pairs()
+        """Name, convolution and activation or pooling of every block, in order."""
+        yield "initial", self._conv(self.width), self._activation()
         channels, depth = self.width, self.layers_per_stage
         for stage in range(1, self.stages):
             for layer in range(1, depth):
-                yield f"stage{stage}_layer{layer}", self._conv(channels), self._pairs()
+                name = f"stage{stage}_layer{layer}"
+                yield name, self._conv(channels), self._activation()
             name = f"stage{stage}_layer{depth}"
-            yield name, self._conv(4 * channels, stride=2), self._pool()
+            yield name, self._conv(4 * channels, strides=2), self._pooling()
             channels *= 2
         channels *= 4
         for layer in range(1, depth + 1):
-            conv = self._conv(channels, stride=2 if layer == 1 else 1, kernel_size=1)
-            pooled = layer == depth and self.head != "curvature"
-            pairs = self._pool() if pooled else self._pairs()
-            yield f"stage{self.stages}_layer{layer}", conv, pairs
+            conv = self._conv(channels, strides=2 if layer == 1 else 1, kernel_size=1)
+            pooled = layer == depth and not self._has_curvature_head()
+            activation = self._pooling() if pooled else self._activation()
+            yield f"stage{self.stages}_layer{layer}", conv, activation
 
-    def _conv(self, features: int, stride: int = 1, kernel_size: int | None = None):
+    def new_head(self) -> nn.Module:
+        """A new, unbound copy of the head."""
+        if isinstance(self.head, nn.Module):
+            return self.head.copy(parent=None)
+        settings = {"parent": None, "param_dtype": self.param_dtype}
+        if self.head == "curvature":
+            return CurvatureHead(self.num_classes, self.hidden, **settings)
+        settings["dtype"] = self.dtype
+        if self.head == "normalized":
+            return NormalizedHead(self.num_classes, **settings)
+        return OrthogonalHead(self.num_classes, self.exp, **settings)
+
+    def _has_curvature_head(self) -> bool:
+        return self.head == "curvature" or isinstance(self.head, CurvatureHead)
+
+    def _conv(self, features: int, strides: int = 1, kernel_size: int | None = None):
         return SkewOrthogonalConv(
             features,
             kernel_size=kernel_size or self.kernel_size,
-            stride=stride,
+            strides=strides,
+            use_bias=self.use_bias,
             exp=self.exp,
             dtype=self.dtype,
             param_dtype=self.param_dtype,
             parent=None,
         )
 
-    def _pairs(self) -> nn.Module:
-        return _with_dtype(ACTIVATIONS[self.activation], self.param_dtype)
+    def _activation(self) -> nn.Module:
+        return new_module(self.activation, ACTIVATIONS, self.param_dtype)
 
-    def _pool(self) -> nn.Module:
-        return _with_dtype(POOLINGS[self.pooling], self.param_dtype)
-
-    def _head(self) -> Head:
-        sides = self.image_shape[0] * self.image_shape[1] // 4**self.stages
-        pooled = 1 if self.head == "curvature" else 2
-        size = sides * self.width * 2 ** (self.stages + 1) // pooled
-        settings = {"param_dtype": self.param_dtype}
-        if self.head == "curvature":
-            return CurvatureHead(size, self.num_classes, self.hidden, **settings)
-        settings["dtype"] = self.dtype
-        if self.head == "normalized":
-            return NormalizedHead(size, self.num_classes, **settings)
-        return OrthogonalHead(size, self.num_classes, self.exp, **settings)
-
-
-def _with_dtype(module: type[nn.Module], param_dtype: Any) -> nn.Module:
-    fields = module.__dataclass_fields__
-    settings = {"param_dtype": param_dtype} if "param_dtype" in fields else {}
-    return module(**settings, parent=None)
+    def _pooling(self) -> nn.Module:
+        return new_module(self.pooling, POOLINGS, self.param_dtype)
 
 
 def _check(model: LipConvNet) -> None:
-    """Raises a ValueError that names what does not fit."""
+    """Raises a ValueError that names the attribute that does not fit."""
     height, width, channels = model.image_shape
     for sizes in ("stages", "layers_per_stage", "width", "num_classes", "hidden"):
         if getattr(model, sizes) < 1:
@@ -238,7 +234,8 @@ def _check(model: LipConvNet) -> None:
         ("pooling", tuple(POOLINGS)),
         ("head", HEADS),
     ):
-        if getattr(model, field) not in known:
+        given = getattr(model, field)
+        if not isinstance(given, nn.Module) and given not in known:
             raise ValueError(
-                f"unknown {field} {getattr(model, field)!r}: choose from {known}"
+                f"unknown {field} {given!r}: choose from {known} or pass a module"
             )

@@ -20,7 +20,7 @@ class MaxMin(nn.Module):
 
 
 class Householder(nn.Module):
-    """`lipjax.ops.householder` with a learned angle per pair, pi / 2 at the start."""
+    """`lipjax.ops.householder` with c / 2 learned angles, initially pi / 2."""
 
     param_dtype: Any = jnp.float32
 
@@ -32,7 +32,7 @@ class Householder(nn.Module):
 
 
 class HouseholderOrder2(nn.Module):
-    """`lipjax.ops.householder2` with three angles per pair, uniform in 0..pi."""
+    """`lipjax.ops.householder2` with 3 c / 2 angles, initially uniform in 0..pi."""
 
     param_dtype: Any = jnp.float32
 

@@ -20,7 +20,7 @@ class ChannelMaxPool(nn.Module):
 
 
 class ProjectionPool(nn.Module):
-    """`lipjax.ops.projection_pool` with a learned angle per pair, uniform in 0..pi."""
+    """`lipjax.ops.projection_pool` with c / 2 learned angles, at first uniform."""
 
     param_dtype: Any = jnp.float32
 

@@ -222,6 +222,7 @@ def test_a_tpu_is_refused(monkeypatch):
 
 def test_ties_certify_nothing():
     network = small_network()
+    assert isinstance(network.head, Linear)
     kernel = network.head.kernel.copy()
     kernel[:, 1] = kernel[:, 0]
     bias = np.array([5.0, 5.0, 0, 0, 0])

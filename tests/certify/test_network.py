@@ -134,6 +134,7 @@ def test_single_precision_is_refused():
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_weights_that_are_not_finite(bad):
     network = small_network()
+    assert isinstance(network.head, Linear)
     bias = network.head.bias.copy()
     bias[2] = bad
     head = network.head._replace(bias=bias)
@@ -144,6 +145,7 @@ def test_weights_that_are_not_finite(bad):
 def test_weights_that_may_overflow():
     network = small_network()
     first = network.layers[0]
+    assert isinstance(first, SkewConvolution)
     layers = (dataclasses.replace(first, bias=first.bias + 1e60), *network.layers[1:])
     with pytest.raises(ValueError, match="may overflow"):
         network_bound(dataclasses.replace(network, layers=layers))

@@ -11,7 +11,8 @@ from helpers.dense import side_by_side
 from helpers.registry import drawn
 from lipjax import LipConvNet, ops
 from lipjax.convert import NAMES, from_torch, published_names, to_torch
-from lipjax.convert.vectors import our_vectors, published_vectors
+from lipjax.convert.singular_vectors import our_vectors, published_vectors
+from lipjax.nn import MaxMin
 
 
 @pytest.fixture(params=sorted(golden.NETWORKS))
@@ -27,7 +28,7 @@ def same_bits(a, b):
 
 
 def test_a_published_state_comes_back(published):
-    """All entries but half of the vectors; of those, the kept pairs."""
+    """All entries but half of the vectors; of those, the kept ones."""
     state, names = published
     model, variables = from_torch(state, **names)
     assert published_names(model) == names
@@ -113,19 +114,19 @@ def test_every_kind_of_network_comes_back(kind, double):
         chex.assert_trees_all_equal(same, variables, strict=True)
 
 
-def test_the_scale_of_all_four_pairs_is_ours():
+def test_the_scale_of_all_four_unfoldings_is_ours():
     rng = np.random.default_rng(0)
     k, c = 3, 4
     shapes = ((c * k, (k, c)), (c * k * k, (1, c)))
-    ours = tuple(tuple(rng.normal(size=n) for n in pair) for pair in shapes)
+    ours = tuple(tuple(rng.normal(size=n) for n in uv) for uv in shapes)
     theirs = published_vectors(ours, k, c)
-    for mine, pairs in zip(ours, our_vectors(theirs), strict=True):
-        for pair in pairs:
-            assert all(map(same_bits, mine, pair))
+    for mine, candidates in zip(ours, our_vectors(theirs), strict=True):
+        for uv in candidates:
+            assert all(map(same_bits, mine, uv))
     with jax.enable_x64(True):
         kernel = ops.skew_kernel(jnp.asarray(rng.normal(size=(k, k, c, c))))
-    pairs = zip(ops.unfoldings(np.asarray(kernel)), ours, strict=True)
-    due = [float(u @ side_by_side(m) @ v.ravel()) for m, (u, v) in pairs]
+    each = zip(ops.unfoldings(np.asarray(kernel)), ours, strict=True)
+    due = [float(u @ side_by_side(m) @ v.ravel()) for m, (u, v) in each]
     weight = np.asarray(kernel).transpose(3, 2, 0, 1)
     found = [np.sum(weight * theirs[f"u{n}"] * theirs[f"v{n}"]) for n in (1, 2, 3, 4)]
     # sums of 144 products of size 1 in float64
@@ -141,6 +142,15 @@ def test_mean_and_std_get_the_precision_of_the_weights():
 def test_sides_that_would_be_lost_are_refused():
     model, variables = small(image_shape=(8, 4, 3))
     with pytest.raises(ValueError, match=r"\(8, 4, 3\)"):
+        to_torch(model, variables)
+
+
+def test_what_the_format_cannot_hold_is_refused():
+    model, variables = small(use_bias=False)
+    with pytest.raises(ValueError, match="no convolutions without biases"):
+        to_torch(model, variables)
+    model, variables = small(activation=MaxMin())
+    with pytest.raises(ValueError, match="no activation MaxMin.*maxmin, householder"):
         to_torch(model, variables)
 
 

@@ -48,32 +48,32 @@ def hwio(kernel):
 
 
 def singular_vectors(arrays, prefix):
-    """The four published pairs, as (u, v) of the unfolding in `MATRIX`.
+    """The four published (u, v), each of the unfolding in `MATRIX`.
 
-    Pairs 2 and 4 belong to the transposed unfoldings, which skewness turns into ours:
-    A[o, i, r, s] = -A[i, o, -r, -s].
+    The second and fourth belong to the transposed unfoldings, which skewness turns
+    into ours: A[o, i, r, s] = -A[i, o, -r, -s].
     """
     u1, u2, u3, u4 = (arrays[f"{prefix}_u{n}"] for n in (1, 2, 3, 4))
     v1, v2, v3, v4 = (arrays[f"{prefix}_v{n}"] for n in (1, 2, 3, 4))
-    pairs = (
+    vectors = (
         (u1[0, :, 0, :].T, v1[:, 0, :, 0].T),
         (v2[:, 0, 0, ::-1].T, -u2[0, :, ::-1, 0].T),
         (u3[0].transpose(1, 2, 0), v3.reshape(1, -1)),
         (-u4[:, 0, ::-1, ::-1].transpose(1, 2, 0), v4.reshape(1, -1)),
     )
-    return [(np.ravel(u), v) for u, v in pairs]
+    return [(np.ravel(u), v) for u, v in vectors]
 
 
-MATRIX = (0, 0, 1, 1)  # which of our two unfoldings a published pair belongs to
+MATRIX = (0, 0, 1, 1)  # our unfolding of each published (u, v)
 
 
 def estimates(arrays, prefix):
     """The four published estimates, from the stored vectors."""
     matrices = ops.unfoldings(skew(arrays, prefix))
-    pairs = singular_vectors(arrays, prefix)
+    vectors = singular_vectors(arrays, prefix)
     return [
-        float(ops.singular_value_estimate(matrices[m], pair))
-        for m, pair in zip(MATRIX, pairs, strict=True)
+        float(ops.singular_value_estimate(matrices[m], uv))
+        for m, uv in zip(MATRIX, vectors, strict=True)
     ]
 
 
@@ -83,16 +83,13 @@ def skew(arrays, prefix):
 
 
 def soc_variables(arrays, prefix="param/"):
-    """Variables of our layer: of two published pairs, the one that estimates less."""
-    pairs, found = singular_vectors(arrays, prefix), estimates(arrays, prefix)
-    vectors = tuple(
-        min(zip(found[n : n + 2], pairs[n : n + 2], strict=True), key=lambda p: p[0])[1]
-        for n in (0, 2)
-    )
+    """Variables of our layer: of two published (u, v), those of the lower estimate."""
+    vectors, found = singular_vectors(arrays, prefix), estimates(arrays, prefix)
+    chosen = tuple(vectors[min((n, n + 1), key=found.__getitem__)] for n in (0, 2))
     return {
         "params": {
             "kernel": hwio(arrays[f"{prefix}weight"]),
             "bias": arrays[f"{prefix}bias"],
         },
-        "spectral": {"kernel_vectors": vectors},
+        "spectral": {"kernel_vectors": chosen},
     }

@@ -58,10 +58,10 @@ def normalized_skew(variables):
     """The skew kernel that a convolution applies, in float64."""
     kernel = np.asarray(variables["params"]["kernel"], np.float64)
     skew = (kernel - kernel[::-1, ::-1].swapaxes(2, 3)) / 2
-    pairs = variables["spectral"]["kernel_vectors"]
+    vectors = variables["spectral"]["kernel_vectors"]
     return skew / min(
         np.asarray(u) @ side_by_side(matrix) @ np.ravel(v)
-        for matrix, (u, v) in zip(ops.unfoldings(skew), pairs, strict=True)
+        for matrix, (u, v) in zip(ops.unfoldings(skew), vectors, strict=True)
     )
 
 
@@ -84,13 +84,13 @@ def soc(name, shape, features, exp=EXPANDING, **settings):
     return Layer(f"soc-{name}", module, shape, series_gain(exp.eval_coefficients))
 
 
-def block(name, shape, convolution, pairs):
+def block(name, shape, convolution, activation):
     claim = series_gain(convolution.exp.eval_coefficients)
 
     def gain(variables):
-        return claim({room: parts["conv"] for room, parts in variables.items()})
+        return claim({name: parts["conv"] for name, parts in variables.items()})
 
-    return Layer(f"block-{name}", Block(convolution, pairs), shape, gain)
+    return Layer(f"block-{name}", Block(convolution, activation), shape, gain)
 
 
 DOUBLE = {"param_dtype": jnp.float64}
@@ -108,10 +108,11 @@ LAYERS = [
     soc("k5-small", (3, 3, 2), 2, kernel_size=5),
     soc("grows", (4, 4, 2), 5),
     soc("shrinks", (4, 4, 5), 2),
-    soc("stride2", (6, 4, 1), 4, stride=2),
-    soc("stride2-grows", (4, 4, 1), 6, stride=2),
-    soc("stride2-shrinks", (4, 4, 2), 3, stride=2, kernel_size=1),
-    soc("stride3", (6, 6, 1), 9, stride=3),
+    soc("stride2", (6, 4, 1), 4, strides=2),
+    soc("stride2-grows", (4, 4, 1), 6, strides=2),
+    soc("stride2-shrinks", (4, 4, 2), 3, strides=2, kernel_size=1),
+    soc("stride3", (6, 6, 1), 9, strides=(3, 3)),
+    soc("no-bias", (4, 4, 3), 3, kernel_size=(3, 3), use_bias=False),
     Layer("maxmin", MaxMin(), IMAGE, one),
     Layer("householder", Householder(**DOUBLE), IMAGE, one),
     Layer("householder2", HouseholderOrder2(**DOUBLE), IMAGE, one),
@@ -126,7 +127,7 @@ LAYERS = [
     block(
         "pooling",
         (4, 4, 2),
-        conv(8, stride=2, exp=EXPANDING),
+        conv(8, strides=2, exp=EXPANDING),
         ProjectionPool(**DOUBLE),
     ),
 ]
@@ -163,17 +164,17 @@ def converged(kernel, steps=50):
         matrices = ops.unfoldings(
             (kernel - kernel[::-1, ::-1].swapaxes(2, 3)) / kernel.dtype.type(2)
         )
-    pairs = []
+    vectors = []
     for blocks in matrices:
         matrix = side_by_side(blocks)
-        u = np.ones(len(matrix), matrix.dtype)
+        u, v = np.ones(len(matrix), matrix.dtype), np.empty(0)
         for _ in range(steps):
             v = matrix.T @ u
             v /= np.linalg.norm(v)
             u = matrix @ v
             u /= np.linalg.norm(u)
-        pairs.append((u, v.reshape(len(blocks), -1)))
-    return tuple(pairs)
+        vectors.append((u, v.reshape(len(blocks), -1)))
+    return tuple(vectors)
 
 
 def initialised(module, *args, **settings):

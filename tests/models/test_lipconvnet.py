@@ -88,7 +88,7 @@ def test_curvature_head_leaves_the_last_pooling_out():
     head = variables["params"]["classifier"]
     assert head["hidden_kernel"].shape == (2048, 4096)
     assert apply(method="features").shape == (2, 2048)
-    poolings = [n for n, b in variables["params"].items() if "pairs" in b]
+    poolings = [n for n, b in variables["params"].items() if "activation" in b]
     assert poolings == [f"stage{s}_layer2" for s in range(1, 5)]
 
 
@@ -164,6 +164,7 @@ def test_every_variant_runs(head, activation, pooling):
                 {**variables, "params": params},
                 x,
                 labels,
+                update_stats=True,
                 method="logits_and_penalty",
                 mutable=[SPECTRAL],
             )
@@ -178,6 +179,27 @@ def test_every_variant_runs(head, activation, pooling):
         assert np.isfinite(leaf).all()
     state = new.get(SPECTRAL, {})
     assert jax.tree.structure(state) == jax.tree.structure(variables[SPECTRAL])
+
+
+@pytest.mark.parametrize("head", ["orthogonal", "curvature"])
+def test_only_update_stats_changes_the_state(head):
+    """Of every block and of the head; neither evaluation nor train=True does."""
+    model = TINY(head=head)
+    x = jnp.asarray(normal(0, 2, 4, 4, 1))
+    variables = drawn(model, x)
+    moved = jax.tree.map(lambda v: v[..., ::-1], variables[SPECTRAL])
+    variables = {**variables, SPECTRAL: moved}
+
+    @functools.partial(jax.jit, static_argnames=("train", "update_stats"))
+    def state(variables, **settings):
+        _, new = model.apply(variables, x, mutable=[SPECTRAL], **settings)
+        return new[SPECTRAL]
+
+    for train in (False, True):
+        same = state(variables, train=train)
+        jax.tree.map(np.testing.assert_array_equal, same, moved)
+    changed = jax.tree.map(relative_error, state(variables, update_stats=True), moved)
+    assert min(jax.tree.leaves(changed)) > 1e-3
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -248,7 +270,12 @@ def test_no_fft_and_precision_is_stated(head):
 
     def loss(variables, x):
         (logits, penalty), _ = model.apply(
-            variables, x, labels, method="logits_and_penalty", mutable=[SPECTRAL]
+            variables,
+            x,
+            labels,
+            update_stats=True,
+            method="logits_and_penalty",
+            mutable=[SPECTRAL],
         )
         return logits.sum() + penalty
 

@@ -1,4 +1,4 @@
-"""Modules over pairs of channels: their angles, and the functions they call."""
+"""Activations and poolings as modules: their angles, and the functions they call."""
 
 import jax
 import jax.numpy as jnp

@@ -1,5 +1,6 @@
 """Heads: published logits and certificates, state, and what they promise."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,17 +21,17 @@ from lipjax.nn import (
 
 DOUBLE = {"param_dtype": jnp.float64}
 HEADS = {
-    "orthogonal": OrthogonalHead(6, 4, **DOUBLE),
-    "orthogonal-grows": OrthogonalHead(3, 4, **DOUBLE),
-    "normalized": NormalizedHead(6, 4, **DOUBLE),
-    "curvature": CurvatureHead(6, 4, hidden=9, **DOUBLE),
+    "orthogonal": OrthogonalHead(4, **DOUBLE),
+    "normalized": NormalizedHead(4, **DOUBLE),
+    "curvature": CurvatureHead(4, hidden=9, **DOUBLE),
 }
+SIZES = [*((name, 6) for name in HEADS), ("orthogonal", 3)]  # which grows
 
 
-@pytest.fixture(params=HEADS)
+@pytest.fixture(params=SIZES, ids=lambda size: f"{size[0]}-{size[1]}")
 def case(request):
-    head = HEADS[request.param]
-    z = jnp.asarray(normal(1, 40, head.in_features))
+    name, size = request.param
+    head, z = HEADS[name], jnp.asarray(normal(1, 40, size))
     return head, drawn(head, z), z
 
 
@@ -49,18 +50,14 @@ def certified(head, variables, z, classes):
 def golden_case(name, arrays):
     """Our head, its variables, features and labels for a linear golden head."""
     features, labels = arrays["features"][:, :, 0, 0], arrays["labels"]
-    sizes = features.shape[1], arrays["logits"].shape[1]
+    classes = arrays["logits"].shape[1]
     if name.startswith("lln"):
         params = {"kernel": arrays["param/weight"].T, "bias": arrays["param/bias"]}
-        return NormalizedHead(*sizes, **DOUBLE), {"params": params}, features, labels
+        return NormalizedHead(classes, **DOUBLE), {"params": params}, features, labels
     conv = golden.soc_variables(arrays, "param/ortho.")
-    variables = {room: {"conv": parts} for room, parts in conv.items()}
-    return (
-        OrthogonalHead(*sizes, exp=PUBLISHED, **DOUBLE),
-        variables,
-        features,
-        labels,
-    )
+    variables = {name: {"conv": parts} for name, parts in conv.items()}
+    head = OrthogonalHead(classes, exp=PUBLISHED, **DOUBLE)
+    return head, variables, features, labels
 
 
 @pytest.mark.parametrize("name", ["lln_10", "lln_40", "soc_head_10", "soc_head_40"])
@@ -93,7 +90,7 @@ def test_golden_linear_heads(shared, name):
 def test_golden_curvature_head(shared, name):
     arrays = golden.load(shared(f"golden/{name}.npz"))
     weights, features, labels = golden_head(arrays)
-    head = CurvatureHead(24, 10, hidden=32, **DOUBLE)
+    head = CurvatureHead(10, hidden=32, **DOUBLE)
     state = {"hidden_kernel_vectors": ((arrays["param/_u"], arrays["param/_v"][None]),)}
     variables = {"params": weights._asdict(), SPECTRAL: state}
     logits, radii = certified(head, variables, features, labels)
@@ -130,7 +127,7 @@ def test_linear_constants_bound_the_margins(name):
     constants = np.asarray(head.apply(variables, method="pair_constants"))
     assert (slopes <= constants * (1 + 64 * EPS) + EPS).all()
     # Tight: rows of an orthogonal matrix are sqrt 2 apart but for the 2.2e-5 that
-    # the default series may lose; the normalised rows are exact.
+    # the default polynomial may lose; the normalised rows are exact.
     assert (slopes >= constants * (1 - 1e-4)).all()
 
 
@@ -173,25 +170,28 @@ def test_creation(case):
 
 
 def test_curvature_state():
-    """One step where mutable, none elsewhere; it follows W1's leading vector."""
+    """One step by `update_stats`, none otherwise; it converges to W1's norm."""
     head = HEADS["curvature"]
     z = jnp.asarray(normal(1, 5, 6))
     variables = drawn(head, z)
     matrix = variables["params"]["hidden_kernel"]
     start = jax.tree.map(lambda v: v[..., ::-1], variables[SPECTRAL])
     variables = {**variables, SPECTRAL: start}
-    apply = jax.jit(head.apply, static_argnames="mutable")
+    apply = jax.jit(head.apply, static_argnames=("train", "update_stats", "mutable"))
     assert apply(variables, z).shape == (5, 4)
-    _, new = apply(variables, z, mutable=(SPECTRAL,))
+    for train in (False, True):
+        _, same = apply(variables, z, train=train, mutable=(SPECTRAL,))
+        chex.assert_trees_all_equal(same[SPECTRAL], start)
+    _, new = apply(variables, z, update_stats=True, mutable=(SPECTRAL,))
     expected = ops.power_iteration(matrix[None], start["hidden_kernel_vectors"][0], 1)
     for found, vector in zip(
         new[SPECTRAL]["hidden_kernel_vectors"][0], expected, strict=True
     ):
         np.testing.assert_allclose(found, vector, atol=4 * EPS)
     refreshed = jax.jit(lambda v: refresh_spectral(v, 500))(variables)
-    pair = refreshed["hidden_kernel_vectors"][0]
+    vectors = refreshed["hidden_kernel_vectors"][0]
     norm = np.linalg.norm(matrix, 2)
-    assert ops.singular_value_estimate(matrix[None], pair) == pytest.approx(
+    assert ops.singular_value_estimate(matrix[None], vectors) == pytest.approx(
         norm, rel=1e-12
     )
 
@@ -211,7 +211,7 @@ def test_penalty():
 
 
 def test_curvature_head_computes_in_its_own_precision():
-    head = CurvatureHead(6, 4, hidden=9)
+    head = CurvatureHead(4, hidden=9)
     z = jnp.ones((2, 6), jnp.bfloat16)
     variables = drawn(head, z)
     assert jax.jit(head.apply)(variables, z).dtype == jnp.float32

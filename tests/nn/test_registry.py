@@ -36,12 +36,15 @@ def trained(layer, variables, steps=4, rate=3.0):
     x = jnp.asarray(normal(4, 2, *layer.shape))
     shape = jax.eval_shape(layer.module.apply, variables, x).shape
     target = normal(5, *shape)
+    settings: dict = {"mutable": [SPECTRAL]}
+    if SPECTRAL in variables:
+        settings["update_stats"] = True
 
     @jax.jit
     def step(params, spectral):
         def loss(params):
             y, new = layer.module.apply(
-                {"params": params, SPECTRAL: spectral}, x, mutable=[SPECTRAL]
+                {"params": params, SPECTRAL: spectral}, x, **settings
             )
             return jnp.sum(y * target), new
 

@@ -1,16 +1,18 @@
-"""The convolution as a module: published numbers, state, dtypes, gradients."""
+"""The convolution as a module: state, dtypes, gradients."""
 
-import dataclasses
+import functools
+from typing import Any
 
+import chex
+import flax.errors
+import flax.linen as linen
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helpers import golden
 from helpers.dense import jacobian, normal, relative_error, side_by_side
 from helpers.registry import (
-    PUBLISHED,
     conv,
     drawn,
     initialised,
@@ -19,137 +21,7 @@ from helpers.registry import (
 )
 from lipjax import ops
 from lipjax.nn import SPECTRAL, ExpApproximation, SkewOrthogonalConv, refresh_spectral
-from lipjax.nn.soc import scale_estimate
-
-GOLDEN = [
-    "soc_same_k3",
-    "soc_expand_k3",
-    "soc_shrink_k3",
-    "soc_stride2_k3",
-    "soc_stride2_k1",
-    "soc_k5",
-]
-
-
-def golden_layer(arrays, exp):
-    features = arrays["y_eval"].shape[1]
-    size = arrays["param/weight"].shape[-1]
-    return conv(
-        features,
-        kernel_size=size,
-        stride=int(arrays["stride"]),
-        exp=exp,
-    )
-
-
-def forward_errors(arrays, variables=None, exp=PUBLISHED):
-    """Relative errors in evaluation and in training."""
-    layer = golden_layer(arrays, exp)
-    variables = golden.soc_variables(arrays) if variables is None else variables
-    x = golden.nhwc(arrays["x"])
-    apply = jax.jit(layer.apply, static_argnames="train")
-    return [
-        relative_error(
-            apply(variables, x, train=train), golden.nhwc(arrays[f"y_{name}"])
-        )
-        for name, train in (("eval", False), ("train", True))
-    ]
-
-
-def tied(variables):
-    """Variables with each pair of vectors whose estimate is the published minimum.
-
-    For k = 1 both unfoldings are the same matrix; the two estimates of the golden file
-    tie in float32, and torch splits the gradient of a minimum evenly among ties.
-    """
-    if len(variables["params"]["kernel"]) > 1:
-        return [variables]
-    pairs = variables[SPECTRAL]["kernel_vectors"]
-    return [{**variables, SPECTRAL: {"kernel_vectors": (pair, pair)}} for pair in pairs]
-
-
-def gradient_errors(arrays, rule, used):
-    """Relative errors of the gradients of input, kernel and bias."""
-    layer = golden_layer(arrays, dataclasses.replace(PUBLISHED, gradient=used))
-
-    @jax.jit
-    def gradients(x, variables, g):
-        def f(x, params):
-            return layer.apply({**variables, "params": params}, x, train=True)
-
-        return jax.vjp(f, x, variables["params"])[1](g)
-
-    x, g = golden.nhwc(arrays["x"]), golden.nhwc(arrays["cotangent"])
-    found = [gradients(x, v, g) for v in tied(golden.soc_variables(arrays))]
-    gx, params = jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *found)
-    return {
-        "x": relative_error(gx, golden.nhwc(arrays[f"gx_{rule}"])),
-        "kernel": relative_error(params["kernel"], golden.hwio(arrays[f"gw_{rule}"])),
-        "bias": relative_error(params["bias"], arrays["gb"]),
-    }
-
-
-@pytest.fixture(params=GOLDEN)
-def arrays(request, shared):
-    return golden.load(shared(f"golden/{request.param}.npz"))
-
-
-def test_golden_forward(arrays):
-    assert max(forward_errors(arrays)) <= golden.FLOAT32
-
-
-def test_golden_skew_kernel(arrays):
-    found = normalized_skew(golden.soc_variables(arrays))
-    expected = golden.hwio(arrays["skew_filter"])
-    assert relative_error(found, expected) <= golden.FLOAT32
-    assert relative_error(-found, expected) > 1
-
-
-@pytest.mark.parametrize("rule", ["exact", "fast"])
-def test_golden_gradients(arrays, rule):
-    assert max(gradient_errors(arrays, rule, rule).values()) <= golden.FLOAT32
-
-
-def mutated(arrays, change):
-    """The golden variables with something wrong in them."""
-    variables = golden.soc_variables(arrays)
-    params, vectors = variables["params"], variables[SPECTRAL]["kernel_vectors"]
-    if change == "flipped sign":  # of the skew kernel, not of its scale
-        kernel = np.asarray(ops.transpose_kernel(params["kernel"]))
-        vectors = tuple((-u, v) for u, v in vectors)
-        return {
-            "params": params | {"kernel": kernel},
-            SPECTRAL: {"kernel_vectors": vectors},
-        }
-    if change == "tall unfolding only":
-        u, v = vectors[1]
-        square = tuple(2 * w for w in vectors[0])
-        return {"params": params, SPECTRAL: {"kernel_vectors": (square, (u, v))}}
-    return {"params": params | {"bias": -params["bias"]}, SPECTRAL: variables[SPECTRAL]}
-
-
-@pytest.mark.parametrize("change", ["flipped sign", "tall unfolding only", "bias"])
-def test_golden_rejects_wrong_variables(shared, change):
-    arrays = golden.load(shared("golden/soc_same_k3.npz"))
-    errors = forward_errors(arrays, mutated(arrays, change))
-    assert min(errors) > 100 * golden.FLOAT32
-
-
-@pytest.mark.parametrize(("degree", "eval_degree"), [(4, 9), (6, 8), (7, 7)])
-def test_golden_rejects_other_degrees(shared, degree, eval_degree):
-    """In evaluation ||J||^14 / 14! is far below float32's rounding: 10 is like 14."""
-    arrays = golden.load(shared("golden/soc_same_k3.npz"))
-    exp = ExpApproximation(ops.taylor(degree), ops.taylor(eval_degree))
-    assert min(forward_errors(arrays, exp=exp)) > 2 * golden.FLOAT32
-
-
-@pytest.mark.parametrize(
-    ("rule", "used"), [("exact", "fast"), ("fast", "exact"), ("fast", "low_rank")]
-)
-def test_golden_rejects_other_rules(shared, rule, used):
-    arrays = golden.load(shared("golden/soc_same_k3.npz"))
-    errors = gradient_errors(arrays, rule, used)
-    assert errors["kernel"] > 100 * golden.FLOAT32
+from lipjax.nn.spectral import scale_estimate
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +42,7 @@ def variables(layer, image):
 def test_shapes_and_types(layer, variables):
     params = variables["params"]
     assert params["kernel"].shape == (3, 3, 4, 4) and params["bias"].shape == (4,)
-    shapes = [[w.shape for w in pair] for pair in variables[SPECTRAL]["kernel_vectors"]]
+    shapes = [[w.shape for w in uv] for uv in variables[SPECTRAL]["kernel_vectors"]]
     assert shapes == [[(12,), (3, 4)], [(36,), (1, 4)]]
 
 
@@ -182,38 +54,63 @@ def test_initial_distributions():
     assert 0.8 * 32**-0.5 < np.abs(params["bias"]).max() <= 32**-0.5
 
 
+def test_initializers_and_no_bias():
+    """Those of the user; without a bias the layer is linear."""
+    x = jnp.asarray(normal(0, 2, 4, 4, 4))
+    inits = {
+        "kernel_init": linen.initializers.ones,
+        "bias_init": linen.initializers.constant(3.0),
+    }
+    params = initialised(conv(4, **inits), x)["params"]
+    assert (params["kernel"] == 1).all() and (params["bias"] == 3).all()
+    layer = conv(4, use_bias=False)
+    variables = drawn(layer, x)
+    assert set(variables["params"]) == {"kernel"}
+    apply = jax.jit(layer.apply)
+    zero = {"params": variables["params"] | {"bias": jnp.zeros(4)}}
+    expected = jax.jit(conv(4).apply)({**variables, **zero}, x)
+    np.testing.assert_array_equal(apply(variables, x), expected)
+
+
 def test_creation_converges(layer, image):
     """50 steps bring the estimates to 5% of the norms."""
     variables = initialised(layer, image)
     skew = ops.skew_kernel(variables["params"]["kernel"])
-    for matrix, pair in zip(
+    for matrix, uv in zip(
         ops.unfoldings(skew), variables[SPECTRAL]["kernel_vectors"], strict=True
     ):
-        estimate = ops.singular_value_estimate(matrix, pair)
+        estimate = ops.singular_value_estimate(matrix, uv)
         norm = np.linalg.norm(side_by_side(matrix), 2)
         assert 0.95 * norm <= estimate <= norm * (1 + 1e-12)
 
 
 @pytest.mark.parametrize("train", [False, True])
-def test_state_stays_where_it_is_not_mutable(layer, variables, image, train):
+def test_state_stays_without_update_stats(layer, variables, image, train):
     apply = jax.jit(layer.apply, static_argnames=("train", "mutable"))
     y = apply(variables, image, train=train)
-    again, new = apply(variables, image, train=train, mutable=("batch_stats",))
-    assert not new
+    again, new = apply(variables, image, train=train, mutable=(SPECTRAL,))
+    chex.assert_trees_all_equal(new[SPECTRAL], variables[SPECTRAL])
     np.testing.assert_array_equal(y, again)
 
 
+def test_update_stats_needs_a_mutable_state(layer, variables, image):
+    update = functools.partial(layer.apply, update_stats=True)
+    with pytest.raises(flax.errors.ModifyScopeVariableError, match="spectral"):
+        jax.eval_shape(update, variables, image)
+
+
 @pytest.mark.parametrize("train", [False, True])
-def test_a_mutable_call_takes_one_step_first(layer, variables, image, train):
+def test_update_stats_takes_one_step_first(layer, variables, image, train):
     kernel = variables["params"]["kernel"]
     moved = {"params": {**variables["params"], "kernel": kernel.at[0, 0].multiply(3)}}
     moved[SPECTRAL] = variables[SPECTRAL]
-    apply = jax.jit(layer.apply, static_argnames=("train", "mutable"))
-    y, new = apply(moved, image, train=train, mutable=(SPECTRAL,))
+    names = ("train", "update_stats", "mutable")
+    apply = jax.jit(layer.apply, static_argnames=names)
+    y, new = apply(moved, image, train=train, update_stats=True, mutable=(SPECTRAL,))
     expected = {
         "kernel_vectors": tuple(
-            ops.power_iteration(m, pair, 1)
-            for m, pair in zip(
+            ops.power_iteration(m, uv, 1)
+            for m, uv in zip(
                 ops.unfoldings(ops.skew_kernel(moved["params"]["kernel"])),
                 variables[SPECTRAL]["kernel_vectors"],
                 strict=True,
@@ -263,9 +160,9 @@ def test_refresh_converges_to_the_norms(variables):
     new = refresh({"params": params, SPECTRAL: state}, steps=2000)
     assert jax.tree.structure(new) == jax.tree.structure(state)
     matrices = ops.unfoldings(ops.skew_kernel(variables["params"]["kernel"]))
-    pairs = new["a"]["b"]["kernel_vectors"] + new["head"]["hidden_kernel_vectors"]
-    for m, pair in zip((*matrices, matrix[None]), pairs, strict=True):
-        estimate = ops.singular_value_estimate(m, pair)
+    vectors = new["a"]["b"]["kernel_vectors"] + new["head"]["hidden_kernel_vectors"]
+    for m, uv in zip((*matrices, matrix[None]), vectors, strict=True):
+        estimate = ops.singular_value_estimate(m, uv)
         norm = np.linalg.norm(side_by_side(m), 2)
         assert estimate == pytest.approx(norm, rel=1e-12)
 
@@ -297,15 +194,15 @@ def test_gradient_rules(variables, image):
 @pytest.mark.parametrize(("k", "stride", "side"), [(3, 1, 4), (1, 2, 4), (3, 2, 2)])
 @pytest.mark.parametrize("rule", ["fast", "low_rank"])
 def test_gradients_are_those_of_the_composition(rule, k, stride, side):
-    """The shorter way back is the chain rule through skew part, scale and series."""
+    """The shorter way back is the chain rule: skew part, scale, polynomial."""
     exp = ExpApproximation(gradient=rule)
-    layer = conv(4 * stride**2, kernel_size=k, stride=stride, exp=exp)
+    layer = conv(4 * stride**2, kernel_size=k, strides=stride, exp=exp)
     x = normal(0, 3, side, side, 4)
     variables = drawn(layer, x)
     g = normal(1, 3, side // stride, side // stride, 4 * stride**2)
 
     def by_layer(params):
-        y = layer.apply({**variables, "params": params}, x, train=True)
+        y: Any = layer.apply({**variables, "params": params}, x, train=True)
         return jnp.sum(g * y)
 
     def by_functions(params):
@@ -351,17 +248,20 @@ def test_computation_in_bfloat16():
     x = jnp.asarray(normal(0, 1, 4, 4, 4), jnp.float32)
     variables = initialised(layer, x)
     assert {w.dtype for w in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
-    apply = jax.jit(layer.apply, static_argnames="mutable")
-    y, new = apply(variables, x, mutable=(SPECTRAL,))
+    apply = jax.jit(layer.apply, static_argnames=("update_stats", "mutable"))
+    y, new = apply(variables, x, update_stats=True, mutable=(SPECTRAL,))
     assert y.dtype == jnp.bfloat16
     assert {w.dtype for w in jax.tree.leaves(new)} == {jnp.dtype(jnp.float32)}
     full = jax.jit(SkewOrthogonalConv(4).apply)(variables, x)
     assert full.dtype == jnp.float32
     # 8 convolutions with u = 2^-8, errors adding up like a random walk.
     assert relative_error(np.float64(y), np.float64(full)) <= 8**0.5 * 2**-8 * 2
-    gradient = jax.jit(
-        jax.grad(lambda p: layer.apply({**variables, "params": p}, x).sum())
-    )(variables["params"])
+
+    def total(params):
+        y: Any = layer.apply({**variables, "params": params}, x)
+        return y.sum()
+
+    gradient = jax.jit(jax.grad(total))(variables["params"])
     assert {w.dtype for w in jax.tree.leaves(gradient)} == {jnp.dtype(jnp.float32)}
 
 
@@ -381,7 +281,9 @@ def test_bad_settings():
     x = jax.ShapeDtypeStruct((1, 4, 4, 2), jnp.float64)
     for settings, match in [
         ({"kernel_size": 2}, "k odd"),
-        ({"stride": 3}, "does not divide"),
+        ({"kernel_size": (3, 1)}, r"kernel_size must be .*: \(3, 1\)"),
+        ({"strides": 3}, "does not divide"),
+        ({"strides": (2, 1)}, r"strides must be .*: \(2, 1\)"),
         ({"exp": ExpApproximation(gradient="none")}, "unknown gradient"),
     ]:
         with pytest.raises(ValueError, match=match):

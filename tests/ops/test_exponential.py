@@ -20,7 +20,7 @@ from helpers.dense import (
     skew_kernel_of_norm,
 )
 from helpers.polynomials import extremes
-from lipjax.nn.soc import scale_estimate
+from lipjax.nn.spectral import scale_estimate
 from lipjax.ops import (
     GRADIENTS,
     chebyshev,

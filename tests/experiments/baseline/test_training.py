@@ -53,6 +53,7 @@ def lipjax_step(model, config):
             {"params": params, "spectral": spectral},
             x,
             y,
+            update_stats=True,
             mutable=["spectral"],
             method="logits_and_penalty",
         )

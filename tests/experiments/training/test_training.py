@@ -208,13 +208,13 @@ def test_learning_rate_falls_at_one_half_and_three_quarters():
 
 def test_only_kernels_of_convolutions_and_linear_heads_decay():
     params = {
-        "block": {"conv": {"kernel": 1, "bias": 1}, "pairs": {"theta": 1}},
+        "block": {"conv": {"kernel": 1, "bias": 1}, "activation": {"theta": 1}},
         "classifier": {"hidden_kernel": 1, "output_kernel": 1, "output_bias": 1},
     }
     mask = decayed(params)
     assert mask["block"] == {
         "conv": {"kernel": True, "bias": False},
-        "pairs": {"theta": False},
+        "activation": {"theta": False},
     }
     assert not any(mask["classifier"].values())
 

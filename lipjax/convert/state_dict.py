@@ -1,8 +1,8 @@
 """Names and shapes of the entries that the published PyTorch LipConvNets save.
 
 Arrays are NCHW and OIHW; names are `init_layer.*`, `blockB.L.*` with B from 1 and L
-from 0, and `logits_layer.*`. A state dict holds neither the kinds of activation,
-pooling and head, which `published_names` tells, nor the polynomials.
+from 0, and `logits_layer.*`. A state dict does not hold the kinds of activation,
+pooling and head, see `published_names`, nor the polynomials.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from lipjax.models import LipConvNet
 
-State = Mapping[str, np.ndarray]
+StateDict = Mapping[str, np.ndarray]
 Shapes = dict[str, tuple[int, ...]]
 Path = tuple[str, ...]
 
@@ -41,18 +41,28 @@ def published_names(model: LipConvNet) -> dict[str, str]:
     Returns:
       The published names of its "activation", "pooling" and "head".
 
+    Raises:
+      ValueError: if one of these is a module and not a name.
+
     Example:
       >>> published_names(LipConvNet(activation="householder2", head="curvature"))
       {'activation': 'hh2', 'pooling': 'max', 'head': 'crc_full'}
     """
-    return {
-        field: next(t for t, ours in names.items() if ours == getattr(model, field))
-        for field, names in NAMES.items()
-    }
+    return {field: _published_name(field, getattr(model, field)) for field in NAMES}
+
+
+def _published_name(field: str, ours: Any) -> str:
+    for published, name in NAMES[field].items():
+        if name == ours:
+            return published
+    raise ValueError(
+        f"the published format has no {field} {ours!r}: it has, by name, "
+        f"{', '.join(NAMES[field].values())}"
+    )
 
 
 def layers(model: LipConvNet) -> Iterator[tuple[str, str, str]]:
-    """Published prefix, our name and published pair module of every block, in order."""
+    """Published prefix, our name and published activation or pooling of each block."""
     names = published_names(model)
     for name in model.block_names():
         if name == "initial":
@@ -70,13 +80,14 @@ def shapes(model: LipConvNet, params: Any) -> Shapes:
     """Names and shapes of all entries that the published state dict has, in order."""
     channels = model.image_shape[-1]
     found: Shapes = {"shift": (channels, 1, 1), "scale": (channels, 1, 1)}
-    for prefix, name, pairs in layers(model):
+    for prefix, name, activation in layers(model):
         block = params[name]
         found |= _convolution_shapes(f"{prefix}.ortho", block["conv"])
-        for angle in ANGLES.get(pairs, ()):
-            n = block["pairs"][angle].shape[0]
-            found[f"{prefix}.act.{angle}"] = (1, n, 1, 1) if pairs == "hh1" else (n,)
-    return found | _head_shapes(params["classifier"], model.head)
+        for angle in ANGLES.get(activation, ()):
+            n = block["activation"][angle].shape[0]
+            shape = (1, n, 1, 1) if activation == "hh1" else (n,)
+            found[f"{prefix}.act.{angle}"] = shape
+    return found | _head_shapes(params["classifier"], published_names(model)["head"])
 
 
 def variable_shapes(model: LipConvNet) -> Any:
@@ -103,9 +114,9 @@ def _convolution_shapes(prefix: str, conv: Mapping[str, Any]) -> Shapes:
 
 def _head_shapes(classifier: Mapping[str, Any], head: str) -> Shapes:
     prefix = "logits_layer"
-    if head == "orthogonal":
+    if head == "ortho":
         return _convolution_shapes(f"{prefix}.ortho", classifier["conv"])
-    if head == "normalized":
+    if head == "lln":
         features, classes = classifier["kernel"].shape
         return {f"{prefix}.weight": (classes, features), f"{prefix}.bias": (classes,)}
     features, hidden = classifier["hidden_kernel"].shape

@@ -1,8 +1,9 @@
-"""Four published pairs of singular vectors for two of ours, and back.
+"""The singular vectors of four published unfoldings, from those of our two, and back.
 
-The published convolution keeps a pair for each of four unfoldings of its skew kernel.
-Skewness makes the unfoldings equal in pairs, up to signs and order: pairs 2 and 4
-belong to the transposes, so they swap sides, flip their taps, and one changes its sign.
+The published convolution keeps vectors (u, v) for each of four unfoldings of its skew
+kernel. By skewness only two of them differ, up to signs and order: unfoldings 2 and 4
+are the transposes of 1 and 3. Their u and v swap, the taps are flipped, and one vector
+changes its sign.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ import numpy as np
 
 VECTORS = ("u1", "v1", "u2", "v2", "u3", "v3", "u4", "v4")
 
-Pair = tuple[np.ndarray, np.ndarray]
+UV = tuple[np.ndarray, np.ndarray]
 
 
 def our_vectors(
     published: Mapping[str, np.ndarray],
-) -> tuple[tuple[Pair, Pair], tuple[Pair, Pair]]:
-    """The four published pairs as candidates for the square and the tall unfolding.
+) -> tuple[tuple[UV, UV], tuple[UV, UV]]:
+    """The published vectors as candidates for the square and the tall unfolding.
 
     Args:
       published: u1, v1 ... u4, v4 with the published shapes, of a skew kernel.
 
     Returns:
-      ((pair 1, pair 2), (pair 3, pair 4)), each (u, v) of our unfolding.
+      (((u1, v1), (u2, v2)), ((u3, v3), (u4, v4))), each (u, v) of our unfolding.
     """
     u1, v1, u2, v2, u3, v3, u4, v4 = (published[n] for n in VECTORS)
     square = (
@@ -43,10 +44,10 @@ def our_vectors(
 def published_vectors(
     vectors: Any, kernel_size: int, channels: int
 ) -> dict[str, np.ndarray]:
-    """Four published pairs, of which `our_vectors` makes ours, each twice.
+    """The published vectors from which `our_vectors` makes ours, each twice.
 
-    So all four published estimates are those of our two pairs, and the smallest of
-    them, which is the scale, is ours.
+    All four published estimates are thus one of our two, and the smallest of them,
+    which is the scale, is ours.
 
     Args:
       vectors: (u, v) of the square and of the tall unfolding.
@@ -64,7 +65,7 @@ def published_vectors(
       [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5]]
     """
     k, c = kernel_size, channels
-    (columns, rows), (taps, outputs) = (map(np.asarray, pair) for pair in vectors)
+    (columns, rows), (taps, outputs) = (map(np.asarray, uv) for uv in vectors)
     columns, rows = columns.reshape(k, c).T, rows.T
     taps = taps.reshape(k, k, c).transpose(2, 0, 1)
     shaped = {

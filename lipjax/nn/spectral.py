@@ -1,0 +1,110 @@
+"""The scale of skew kernels: singular vectors, power iteration and its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from lipjax import ops
+
+SPECTRAL = "spectral"
+"""Collection of singular vectors: `NAME_vectors` belongs to the parameter `NAME`."""
+
+_STEPS_AT_CREATION = 50
+
+
+def scale_estimate(matrices, vectors) -> jax.Array:
+    """The smaller singular value estimate of the unfoldings, 1 for a zero kernel."""
+    return _scale_by(_estimates(matrices, vectors))
+
+
+def _estimates(matrices, vectors) -> list[jax.Array]:
+    each = zip(matrices, vectors, strict=True)
+    return [ops.singular_value_estimate(m, v) for m, v in each]
+
+
+def _scale_by(estimates) -> jax.Array:
+    sigma = jnp.min(jnp.stack(estimates))
+    return jnp.where(sigma == 0, jnp.ones_like(sigma), sigma)
+
+
+@jax.custom_vjp
+def with_scale(kernel, skew, vectors):
+    """A kernel's skew part and its scale, for rules whose gradients are skew.
+
+    Taking the skew part is an orthogonal projection. A skew gradient is therefore the
+    kernel's gradient as it stands, and the backward pass transposes no kernel.
+    """
+    return skew, scale_estimate(ops.unfoldings(skew), vectors)
+
+
+def _with_scale_fwd(kernel, skew, vectors):
+    estimates = _estimates(ops.unfoldings(skew), vectors)
+    return (skew, _scale_by(estimates)), (estimates, vectors)
+
+
+def _with_scale_bwd(saved, gradients):
+    (estimates, vectors), (gradient, of_scale) = saved, gradients
+    (weights,) = jax.vjp(_scale_by, estimates)[1](of_scale)
+    parts = zip(weights, ops.skew_estimate_gradients(vectors), strict=True)
+    return gradient + sum(weight * part for weight, part in parts), None, None
+
+
+with_scale.defvjp(_with_scale_fwd, _with_scale_bwd)
+
+
+def initial_vectors(key, matrices):
+    """Singular vectors of each matrix: random, then 50 steps of power iteration."""
+    keys = jax.random.split(key, len(matrices))
+    start = [ops.random_vectors(k, m) for k, m in zip(keys, matrices, strict=True)]
+    return iterate(matrices, start, _STEPS_AT_CREATION)
+
+
+def iterate(matrices, vectors, steps: int):
+    """Takes steps of the power iteration on each matrix."""
+    each = zip(matrices, vectors, strict=True)
+    return tuple(ops.power_iteration(m, v, steps) for m, v in each)
+
+
+def refresh_spectral(variables, steps: int = 50):
+    """Takes power-iteration steps on all singular vectors of a model.
+
+    Args:
+      variables: of a module of this library, {"params": ..., "spectral": ...}.
+      steps: how many steps.
+
+    Returns:
+      The new collection "spectral".
+
+    Example:
+      >>> from lipjax.nn import SkewOrthogonalConv
+      >>> layer = SkewOrthogonalConv(2)
+      >>> variables = layer.init(jax.random.key(0), jnp.zeros((1, 4, 4, 2)))
+      >>> variables["spectral"] = refresh_spectral(variables)
+    """
+    return unflatten_dict(
+        {
+            path: iterate(_matrices(kernel), vectors, steps)
+            for path, kernel, vectors in _with_parameters(variables)
+        }
+    )
+
+
+def _with_parameters(variables) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    """Path of the singular vectors, their parameter, and the vectors themselves."""
+    params: Any = flatten_dict(variables["params"])
+    state: Any = flatten_dict(variables[SPECTRAL])
+    for path, vectors in state.items():
+        name = path[-1].removesuffix("_vectors")
+        yield path, params[*path[:-1], name], vectors
+
+
+def _matrices(kernel):
+    """The matrices whose singular vectors belong to a parameter."""
+    if kernel.ndim == 2:
+        return (kernel[None],)
+    return ops.unfoldings(ops.skew_kernel(kernel))

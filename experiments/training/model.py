@@ -68,7 +68,7 @@ def _described(image_shape: tuple[int, int, int], classes: int) -> str:
 
 
 def _stages(side: int) -> int:
-    """How often a side can be halved, at most 5 as in the published networks."""
+    """The number of times a side can be halved; at most 5, as published."""
     return max(1, min(5, (side & -side).bit_length() - 1))
 
 

@@ -9,7 +9,7 @@ import sys
 from .common.errors import missing_package
 
 _NEEDED = ("absl", "matplotlib", "optax", "orbax", "tqdm")
-"""What every program imports; Grain, for example, is imported where it is used."""
+"""Imported by every program. Grain, for example, is imported where it is used."""
 
 for _name in _NEEDED:
     if importlib.util.find_spec(_name) is None:

@@ -3,13 +3,15 @@
     python -m experiments.attack --run=runs/NAME                  robust accuracy
     python -m experiments.attack --run=runs/NAME --points=100000  inside certificates
 
-First prints, for each standard radius, the share of images that are certified beside
-the share that PGD and Auto-PGD (cross-entropy; targeted difference of logits ratio)
-leave correct, and how near to the image the nearest change was found. Then, with
---points, places that many points inside the certified radii, half of them in random
-directions and half by PGD, and counts those that change a prediction: there must be
-none. The same is done with a tenth of the points at --control times the radii, where
-many should succeed. Writes RUN/attack.json.
+Prints, for each standard radius, the share of certified images beside the share that
+stays correct under PGD and Auto-PGD (cross-entropy; targeted difference of logits
+ratio). Then prints the mean distance of the nearest change of a prediction that was
+found.
+
+With --points, also places that many points inside the certified radii, half of them in
+random directions and half by PGD, and counts those that change a prediction. There must
+be none. As a control, the same is done with a tenth of the points at --control times
+the radii, where many should succeed. Writes RUN/attack.json.
 """
 
 from __future__ import annotations
@@ -78,9 +80,11 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("run", None, "folder of the run", required=True)
-    flags.DEFINE_integer("images", None, "how many test images, evenly; else all", 1)
-    flags.DEFINE_integer("steps", 20, "gradient steps of an attack", lower_bound=1)
+    flags.DEFINE_integer(
+        "images", None, "how many test images, evenly spaced; default: all", 1
+    )
+    flags.DEFINE_integer("steps", 20, "gradient steps per attack", lower_bound=1)
     flags.DEFINE_integer("points", 0, "points to place inside certificates", 0)
-    flags.DEFINE_float("control", 3.0, "factor on the radii, for comparison")
-    flags.DEFINE_integer("seed", 0, "of all random draws")
+    flags.DEFINE_float("control", 3.0, "factor of the radii in the control")
+    flags.DEFINE_integer("seed", 0, "seed of all random draws")
     run(main, __doc__ or "")

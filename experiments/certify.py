@@ -1,14 +1,19 @@
-"""Certifies the test images of a finished run, with the proof in files.
+"""Certifies the test images of a run, and writes the proof to files.
 
     python -m experiments.certify --run=runs/NAME
     python lipjax/verify.py RUN/certificates.jsonl --model RUN/model.npz \\
         --data RUN/images.npz
 
-writes RUN/certificates.jsonl (a line per image: index, label, prediction, radius,
-runner_up, and the proof against every other class), RUN/model.npz (the exact network
-that they hold for), RUN/images.npz and RUN/radii.png, and prints certified robust
-accuracy at the six standard radii. Radii are l2, in pixels of [0, 1], and proven, the
-rounding of floating point included: see docs/guarantees.md.
+The first command prints the certified robust accuracy at the six standard radii. Radii
+are l2, in pixels of [0, 1], and proven, rounding included: see docs/guarantees.md. The
+second command checks the proof with NumPy alone. The first one writes, in RUN:
+
+  certificates.jsonl  a line per image: index, label, prediction, radius, runner_up, and
+                      the proof against every other class
+  model.npz           the exact network that the certificates hold for
+  images.npz          the images
+  test.json           the printed figures
+  radii.png           accuracy against radius
 """
 
 from __future__ import annotations
@@ -33,8 +38,14 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("run", None, "folder of the run", required=True)
-    flags.DEFINE_enum("checkpoint", "last", ["last", "best"], "which of its weights")
-    flags.DEFINE_string("data", None, "where its data are now; else where they were")
-    flags.DEFINE_string("data_dir", None, "the same, for data of tensorflow_datasets")
-    flags.DEFINE_integer("images", None, "how many test images, evenly; else all", 1)
+    flags.DEFINE_enum(
+        "checkpoint", "last", ["last", "best"], "which weights of the run"
+    )
+    flags.DEFINE_string("data", None, "the data set, if it has moved, as folder:PATH")
+    flags.DEFINE_string(
+        "data_dir", None, "the folder of prepared data sets, if it has moved"
+    )
+    flags.DEFINE_integer(
+        "images", None, "how many test images, evenly spaced; default: all", 1
+    )
     run(main, __doc__ or "")

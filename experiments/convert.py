@@ -4,17 +4,18 @@
         --activation=hh2 --pooling=lip1 --head=crc_full        into a run
     python -m experiments.convert --from_run=runs/NAME --to=model.pth    out of a run
     python -m experiments.convert --from_run=runs/NAME --run=runs/NEW \\
-        --eval_polynomial=chebyshev:8:2.2           the same weights, another series
+        --eval_polynomial=chebyshev:8:2.2        same weights, another polynomial
 
 A checkpoint is a state dict with the published names: a .pth file (PyTorch must be
-installed), .npz or .safetensors. It does not say how the network was built, so the
-flags --activation, --pooling and --head must, in the published names or ours.
+installed), .npz or .safetensors. It does not record how the network was built: pass
+--activation, --pooling and --head, with the published names or ours.
 
-A run made from a checkpoint has the published polynomials unless flags give others,
-and can be certified, attacked and trained on (python -m experiments.certify, .attack
---run=runs/NEW; python -m experiments.train --init_from=runs/NEW). The published ones
-expand a little; --eval_polynomial=chebyshev:8:2.2 does not, on layers of norm up to
-3.2. What goes out of a run is the same weights, bit for bit. Nothing is written over.
+A run made from a checkpoint can be certified, attacked and trained further (python -m
+experiments.certify, .attack --run=runs/NEW; python -m experiments.train
+--init_from=runs/NEW). It has the published polynomials unless flags give others. The
+published ones expand a little; --eval_polynomial=chebyshev:8:2.2 does not, on layers of
+norm up to 3.2. A run becomes a checkpoint with the same weights, bit for bit. Existing
+files are never overwritten.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""What a run's guarantees cost, and how much of the rounding allowed for is there.
+"""Measures what a run's guarantees cost, and how tight the bounds on rounding are.
 
     python -m experiments.guarantees --run=runs/NAME
 
-prints for --images of the test images: mean radius and time with estimates
-(float32, norms taken to be 1, no rounding) and with proven bounds; and for a few of
-them the rounding of a margin, in pixels: as measured against 80-bit arithmetic (in
-float64 as JAX executes it, in float64 and float32 with sums in sequence), and as
-proven. Writes RUN/guarantees.json.
+Prints mean radius and time for --images of the test images, with estimates (float32,
+norms taken to be 1, no rounding) and with proven bounds. For a few images, also prints
+the rounding of a margin, in pixels: as proven, and as measured against 80-bit
+arithmetic (in float64 as JAX executes it; in float64 and float32, summed in sequence).
+Writes RUN/guarantees.json.
 """
 
 from __future__ import annotations
@@ -53,5 +53,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("run", None, "folder of the run", required=True)
-    flags.DEFINE_integer("images", 360, "how many test images, evenly", 1)
+    flags.DEFINE_integer("images", 360, "how many test images, evenly spaced", 1)
     run(main, __doc__ or "")

@@ -3,14 +3,16 @@
     python -m experiments.train                        the digits, minutes on a CPU
     python -m experiments.train --preset=lipconvnet    LipConvNet-5 on CIFAR-10
     python -m experiments.train --data=folder:PATH     PATH/{train,test}/CLASS/*
-    python -m experiments.train --resume=runs/NAME     goes on with an interrupted run;
-                                                       so does its first command
+    python -m experiments.train --resume=runs/NAME     continues an interrupted run
     python -m experiments.train --init_from=runs/NAME  starts from a run's network
 
-A run makes a folder with its settings (config.json), figures for each epoch
+A run writes a folder with its settings (config.json), figures for each epoch
 (metrics.csv, metrics.jsonl), checkpoints (last, and best on the validation images),
 pictures (training.png, radii.png) and the certificates of the test images
-(certificates.jsonl, as `python -m experiments.certify` makes them).
+(certificates.jsonl, see `python -m experiments.certify`).
+
+SIGTERM or Ctrl-C saves and stops. If --run is given, the same command continues the
+run. docs/scaling.md explains how to train on many devices and hosts.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ def train(terminated: Callable[[], int]) -> Callable[[], None] | None:
       terminated: returns the number of a signal if it has come, else 0.
 
     Returns:
-      What is left for host 0 to do when the processes have parted; None if nothing is.
+      The rest of host 0's work, for after the processes have parted; or None.
     """
     settings, model = start.settings()
     mesh = make_mesh(FLAGS.model_parallel)
@@ -81,12 +83,12 @@ def train(terminated: Callable[[], int]) -> Callable[[], None] | None:
             log.truncate(first.epoch)
             step = int(first.state.step)
             print(f"{folder.path}: {description.title(trainer)}", end="", flush=True)
-            print(f"; goes on at step {step}" * (step > 0), flush=True)
+            print(f"; continues at step {step}" * (step > 0), flush=True)
             signalled = lambda: terminated() or interrupted()  # noqa: E731
             loop = Loop(trainer, checkpoints, log, signalled, FLAGS.save_steps)
             last = loop.train(first)
     except Stopped as stop:
-        print(f"\nStopped, saved. Go on with --resume={folder.path}", flush=True)
+        print(f"\nStopped and saved. Continue with --resume={folder.path}", flush=True)
         shutdown()
         if stop.number == signal.SIGINT:
             raise KeyboardInterrupt from None
@@ -109,20 +111,24 @@ def _certify(
 
 
 if __name__ == "__main__":
-    about = "; ".join(f"{name}: {make.__doc__}" for name, make in PRESETS.items())
-    flags.DEFINE_enum("preset", "digits", list(PRESETS), f"settings; {about}")
-    flags.DEFINE_string("run", None, "folder of the new run; else runs/DATA-TIME")
-    flags.DEFINE_string("resume", None, "folder of a run to go on with")
+    about = [f"{n}: {str(p.__doc__).splitlines()[0]}" for n, p in PRESETS.items()]
+    flags.DEFINE_enum("preset", "digits", list(PRESETS), f"settings. {' '.join(about)}")
+    flags.DEFINE_string("run", None, "folder of the run; default: runs/DATA-TIME")
+    flags.DEFINE_string("resume", None, "folder of a run to continue")
     flags.DEFINE_string(
         "init_from", None, "folder of a run whose network and weights to start from"
     )
     flags.DEFINE_integer(
-        "certify_images", None, "test images to certify at the end; else all", 0
+        "certify_images", None, "test images to certify at the end; default: all", 0
     )
-    flags.DEFINE_bool("dry_run", False, "print shapes, parameters, memory; no training")
+    flags.DEFINE_bool(
+        "dry_run", False, "print shapes, parameters and memory; do not train"
+    )
     flags.DEFINE_integer("save_steps", 1000, "steps between checkpoints", 1)
     flags.DEFINE_integer("keep", 3, "how many of the last checkpoints to keep", 1)
-    flags.DEFINE_integer("accumulate", 1, "parts of a batch, one after the other", 1)
+    flags.DEFINE_integer(
+        "accumulate", 1, "parts of a batch, differentiated in sequence", 1
+    )
     flags.DEFINE_integer(
         "model_parallel", 1, "devices that share the channels of wide layers", 1
     )

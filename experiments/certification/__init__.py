@@ -1,1 +1,1 @@
-"""Certificates of a run's test images, and what attacks and rounding do to them."""
+"""Certificates of a run's test images, tested by attacks and by exact rounding."""

@@ -1,4 +1,4 @@
-"""Attacks on the certified images of a run: outside their radii, and inside."""
+"""Attacks on the certified images of a run, outside and inside their radii."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def robust_accuracy(
     for name, radius in zip(RADIUS_NAMES, STANDARD_RADII, strict=True):
         standing = target.right.copy()
         for number, attack in enumerate(kinds.values()):
-            # What is certified cannot fall, and what has fallen need not again.
+            # Certified images cannot change; changed ones need no further attack.
             open_ = np.flatnonzero(standing & (target.radius <= radius))
             for chosen in _batches(open_, f"radius {name}"):
                 key = jax.random.fold_in(jax.random.key(seed), number)
@@ -57,7 +57,7 @@ def robust_accuracy(
 
 
 def nearest(target: CertifiedRun, attack: Any, seed: int) -> np.ndarray:
-    """Distance of the nearest change that was found of each image; infinite if none."""
+    """Distance of the nearest change found for each image; infinite if none."""
     found = np.full(len(target.x), np.inf)
     sure = target.radius > 0
     factors = [1.1, 1.25, 1.4, 1.6, 1.8, 2.0, 2.4, 3, 4, 6, 10, 20]
@@ -101,7 +101,7 @@ def inside(
 def _attack(
     target: CertifiedRun, attack, chosen, radius, key, *, box: bool
 ) -> np.ndarray:
-    """Points from an attack in float32, on as many rows as a batch always has."""
+    """Points that an attack finds in float32; batches are filled to one size."""
     radius = np.broadcast_to(radius, len(chosen)).astype(np.float32)
     x = filled(target.x[chosen].astype(np.float32))
     labels = filled(target.labels[chosen])
@@ -118,7 +118,7 @@ def _at(x: np.ndarray, points: np.ndarray, radius: np.ndarray) -> np.ndarray:
 
 
 def _along(target: CertifiedRun, chosen: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Where the prediction changes on the way to each point; infinite if nowhere."""
+    """Distance of the first change on the way to each point; infinite if none."""
     x, labels = target.x[chosen], target.labels[chosen]
     length = np.linalg.norm((points - x).reshape(len(x), -1), axis=1)
     low, high = np.zeros(len(x)), np.ones(len(x))

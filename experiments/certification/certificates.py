@@ -61,7 +61,7 @@ def certify(
 
 
 def _largest_slack(part: Certificates) -> float:
-    """What rounding costs of a radius, the runner-up's, at most."""
+    """The largest amount that rounding takes off a radius."""
     return float(part.slack[np.arange(len(part.radius)), part.runner_up].max())
 
 

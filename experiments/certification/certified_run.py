@@ -20,18 +20,18 @@ from ..data import evenly
 from ..training.run_folder import RunFolder
 
 BATCH = 500
-"""Images a call: one shape, which is compiled once."""
+"""Images per call: one shape, compiled once."""
 _FEW = 20  # how many are predicted in float64 at a time
 
 
 class CertifiedRun:
-    """A run's certified images, evenly chosen, its network and the radii.
+    """A run's certified images, evenly spaced, its network and the radii.
 
     Attributes:
       x: images, float64 in [0, 1].
-      labels: of the images.
-      radius: certified, 0 where wrong or not certified.
-      right: which predictions are the labels.
+      labels: labels of the images.
+      radius: certified radii, 0 where the prediction is wrong or not certified.
+      right: whether each prediction is the label.
     """
 
     def __init__(self, folder: RunFolder, count: int | None) -> None:
@@ -54,8 +54,9 @@ class CertifiedRun:
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Predictions of the certified network for a batch.
 
-        In float64 wherever float32 leaves less than a thousandth of the logits' size
-        between the two largest: a thousand times what its rounding was measured at.
+        Computed in float32, and again in float64 if the two largest logits differ by
+        less than a thousandth of the logits' size. That is a thousand times the
+        measured rounding of float32.
         """
         prediction, unsure = (np.array(v) for v in self._quick(x.astype(np.float32)))
         doubtful = np.flatnonzero(unsure)

@@ -1,7 +1,7 @@
-"""Certified networks in any precision of NumPy, every sum taken term after term.
+"""Certified networks in any precision of NumPy, with sums taken term after term.
 
-In 80 bits this is what rounding is measured against; in 64 or 32 it is an execution
-whose order of sums is a bad one, and allowed.
+Rounding is measured against the execution in 80 bits. In 64 or 32 bits this is an
+allowed execution whose order of summation is a bad one.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What every program shares: flags, errors, files, signals."""
+"""Shared by all programs: flags, errors, files, signals."""

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files are written under a temporary name, and renamed once complete."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import IO, Any
 
 @contextlib.contextmanager
 def written(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write under a temporary name, which is renamed in the end."""
+    """Opens a file under a temporary name; it is renamed at the end."""
     temporary = path.with_name(f".{path.name}.part")
     try:
         with temporary.open("wb") as file:
             yield file
         os.replace(temporary, path)
-    except OSError as error:  # a full disk is not told by name
+    except OSError as error:  # the error of a full disk has no file name
         error.filename = error.filename or str(path)
         raise
     finally:
@@ -26,7 +26,7 @@ def written(path: Path) -> Iterator[IO[bytes]]:
 
 
 def is_empty(path: Path) -> bool:
-    """Whether a path is a folder with nothing but what a killed program left behind."""
+    """Whether a folder has no files except temporary ones of a killed program."""
     return path.is_dir() and all(
         file.name.startswith(".") and file.name.endswith(".part")
         for file in path.iterdir()
@@ -34,24 +34,24 @@ def is_empty(path: Path) -> bool:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file under a temporary name, then renames it."""
+    """Writes a file."""
     with written(path) as file:
         file.write(content)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes one JSON document."""
+    """Writes a JSON document."""
     write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 def write_json_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Writes one JSON object a line, as the rows come."""
+    """Writes one JSON object per line, as the rows come."""
     with written(path) as file:
         file.writelines((json.dumps(row) + "\n").encode() for row in rows)
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Writes rows that share their keys as comma-separated values with a header."""
+    """Writes rows with the same keys as comma-separated values with a header."""
     lines = [",".join(rows[0])] if rows else []
     lines += [",".join(str(value) for value in row.values()) for row in rows]
     write_bytes(path, "".join(line + "\n" for line in lines).encode())

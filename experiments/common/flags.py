@@ -1,4 +1,4 @@
-"""One way into every program: flags, help, and one line for a user's mistake."""
+"""Runs a program: flags, help, and one line for a user's mistake."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def run(main: Callable[[], None], usage: str) -> None:
 
     Args:
       main: the program; the flags are parsed when it is called.
-      usage: what `--help` says before the flags.
+      usage: printed by `--help` before the flags.
     """
     app.run(lambda _: _guarded(main), flags_parser=lambda argv: _parse(argv, usage))
 
 
 def _guarded(main: Callable[[], None]) -> None:
-    # JAX tells which backends are absent, and Orbax prints what it raises anyway.
+    # JAX logs absent backends, and Orbax prints the errors that it also raises.
     logging.set_verbosity(logging.FATAL)
     getLogger("asyncio").setLevel(CRITICAL)
     try:
@@ -38,8 +38,8 @@ def _guarded(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr, flush=True)
         sys.stdout.flush()
-        # Not sys.exit: Orbax's threads, cut in a save, would print what they miss. No
-        # file is ever half written under its own name.
+        # Not sys.exit: Orbax's threads, interrupted in a save, would print tracebacks.
+        # No file is incomplete: files are renamed once complete.
         os._exit(130)
 
 

@@ -10,14 +10,13 @@ from types import FrameType
 
 @contextlib.contextmanager
 def deferred(number: int) -> Iterator[Callable[[], int]]:
-    """Turns a signal into a request; a second Ctrl-C acts at once.
+    """Defers a signal to the next step; a second Ctrl-C acts at once.
 
-    An exception that a signal raises lands wherever Python happens to be: in the
-    callback of a library it may be lost, in the middle of a save it leaves threads
-    behind.
+    A signal's exception can be raised anywhere in Python. In the callback of a library
+    it may be lost; in the middle of a save it leaves threads behind.
 
     Yields:
-      A function that returns the number of the signal if it has come, else 0.
+      A function that returns the number of the signal once it was received, else 0.
     """
     received = 0
 

@@ -39,7 +39,7 @@ class Config:
     activation: str = _of(
         "activation", "maxmin", ("maxmin", "householder", "householder2")
     )
-    pooling: str = _of("pooling of channel pairs", "max", ("max", "projection"))
+    pooling: str = _of("pooling of channels", "max", ("max", "projection"))
     head: str = _of("head", "normalized", ("orthogonal", "normalized", "curvature"))
     hidden: int = _of("hidden units of the curvature head", 4096)
     polynomial: str = _of(

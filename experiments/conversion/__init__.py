@@ -1,1 +1,1 @@
-"""Checkpoints of the published PyTorch code, to runs and back."""
+"""Converts checkpoints of the published PyTorch code to runs and back."""

@@ -1,4 +1,4 @@
-"""From a published checkpoint to a run, from a run to a file, or to a new run."""
+"""Converts a published checkpoint to a run, and a run to a file or a new run."""
 
 from __future__ import annotations
 
@@ -44,22 +44,25 @@ def _kind(kind: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What to convert: the flags of this program, by name."""
+    """A conversion, as the flags of the program describe it."""
 
     checkpoint: str | None = _of("state dict: .pth, .npz or .safetensors")
     activation: str | None = _kind("activation")
     pooling: str | None = _kind("pooling")
     head: str | None = _kind("head")
     from_run: str | None = _of("folder of a run, instead of a checkpoint")
-    weights: str | None = _of("which of that run's weights; else last", "last", "best")
+    weights: str | None = _of(
+        "which weights of that run; default: last", "last", "best"
+    )
     run: str | None = _of("folder of the new run")
     to: str | None = _of("new file, instead of a run: .pth, .npz or .safetensors")
     data: str | None = _of("data set of the new run: cifar10, cifar100 or folder:PATH")
-    data_dir: str | None = _of("where prepared data sets are kept")
+    data_dir: str | None = _of("folder of prepared data sets")
     polynomial: str | None = _of(
-        "series in training: taylor:DEGREE or chebyshev:DEGREE:BOUND[:ANGLE]"
+        "approximation of exp in training: taylor:DEGREE or "
+        "chebyshev:DEGREE:BOUND[:ANGLE]"
     )
-    eval_polynomial: str | None = _of("series in evaluation")
+    eval_polynomial: str | None = _of("approximation of exp in evaluation")
     gradient: str | None = _of("rule for kernel gradients", "exact", "fast", "low_rank")
 
     def given(self, *names: str) -> dict[str, str]:
@@ -69,7 +72,7 @@ class Request:
 
 
 class Network(NamedTuple):
-    """A network with its weights, and the settings of a run of it."""
+    """A network with its weights, and the settings of a run."""
 
     model: LipConvNet
     variables: Any
@@ -77,10 +80,10 @@ class Network(NamedTuple):
 
 
 def convert(request: Request) -> None:
-    """Does what the flags say, and prints what was found and what may come next.
+    """Converts a checkpoint or a run; prints the network and the next commands.
 
     Raises:
-      UserError: if a flag or file is amiss; then nothing is written.
+      UserError: if a flag or file is wrong; then nothing is written.
     """
     _check(request)
     if request.checkpoint:
@@ -126,9 +129,9 @@ def _from_checkpoint(path: Path, request: Request) -> Network:
         model, variables = from_torch(state, **names)
     except ValueError as error:
         built = " ".join(f"--{kind}={name}" for kind, name in names.items())
-        raise UserError(f"{path} is not of a network of {built}: {error}") from error
+        raise UserError(f"{path} is no network with {built}: {error}") from error
     if any(array.dtype == np.float64 for array in state.values()):
-        print(f"{path}: float64 is rounded to float32, which runs are in.")
+        print(f"{path}: float64 is rounded to float32, the precision of runs.")
     settings: dict[str, Any] = dict(
         depth=model.stages * model.layers_per_stage,
         width=model.width,
@@ -185,7 +188,7 @@ def _check_data(network: Network) -> None:
 
 
 def _write_run(path: Path, network: Network) -> None:
-    """Makes the run under another name, and renames it when it is complete."""
+    """Writes the run under a temporary name, and renames it once complete."""
     temporary = path.with_name(f".{path.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     try:

@@ -1,4 +1,4 @@
-"""State dicts in files: PyTorch's .pth, NumPy's .npz and .safetensors."""
+"""Reads and writes state dicts: PyTorch's .pth, NumPy's .npz, .safetensors."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ..common.files import write_bytes
 State = dict[str, np.ndarray]
 
 _WRAPPERS = ("state_dict", "model")
-_PARALLEL = "module."  # what DataParallel puts before every name
+_PARALLEL = "module."  # DataParallel puts it before every name
 
 
 def read_weights(path: Path) -> State:
     """Reads a state dict; nothing in the file is executed.
 
     Args:
-      path: a .pth (or .pt), .npz or .safetensors file. A state dict may lie one level
-        deep, under "state_dict" or "model", and its names may begin with "module.".
+      path: a .pth (or .pt), .npz or .safetensors file. The state dict may be nested
+        under "state_dict" or "model", and its names may begin with "module.".
 
     Returns:
       The arrays by name.
@@ -35,7 +35,7 @@ def read_weights(path: Path) -> State:
       UserError: if the file is of another kind, damaged, or holds anything else.
     """
     read, _ = _format(path)
-    with path.open("rb"):  # a missing file is told as such
+    with path.open("rb"):  # raises if the file is missing
         pass
     state = _unwrapped(read(path))
     for name, value in state.items():
@@ -49,7 +49,7 @@ def read_weights(path: Path) -> State:
 
 
 def write_weights(path: Path, state: Mapping[str, np.ndarray]) -> None:
-    """Writes a state dict whole or not at all, and never over a file.
+    """Writes a state dict to a new file, which is renamed once complete.
 
     Raises:
       UserError: if the file exists, or is of an unknown kind.
@@ -61,7 +61,7 @@ def write_weights(path: Path, state: Mapping[str, np.ndarray]) -> None:
 
 
 def check_new(path: Path) -> None:
-    """Refuses a file that exists, or whose name says nothing of its format."""
+    """Raises an error if a file exists or its name has no known ending."""
     _format(path)
     if path.exists():
         raise UserError(f"{path} exists: choose another name, or remove it")
@@ -87,7 +87,7 @@ def _unwrapped(state: Any) -> dict[str, Any]:
 
 
 def _array(value: Any) -> Any:
-    """A tensor of PyTorch's as an array, bfloat16 as float32; all else as it is."""
+    """A PyTorch tensor as an array, bfloat16 as float32; anything else unchanged."""
     if hasattr(value, "detach"):
         value = value.detach()
         value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
@@ -111,10 +111,10 @@ def _read_torch(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"{path} is damaged, or holds more than weights, which is not read since "
-            "it could run any code: save the model's state_dict() alone"
+            f"{path} is damaged, or holds more than weights. These are not read, since "
+            "they could run any code: save the model's state_dict() alone"
         ) from error
-    except Exception as error:  # whatever a damaged pickle leads to
+    except Exception as error:  # a damaged pickle can raise anything
         raise _damaged(path) from error
 
 

@@ -144,7 +144,7 @@ def pixel_sums(counts: np.ndarray) -> tuple[PixelSums, ...]:
 
 
 def _mean_and_std(sums: PixelSums, levels: int) -> tuple[float, float]:
-    """Mean and standard deviation of pixels / levels, exact but for the last steps."""
+    """Mean and standard deviation of pixels / levels, rounded only at the end."""
     total, first, second = sums
     variance = (total * second - first**2) / total**2
     return first / total / levels, math.sqrt(variance) / levels

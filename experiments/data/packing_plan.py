@@ -45,7 +45,7 @@ class PackingPlan:
     names: str
 
     def to_json(self) -> dict[str, Any]:
-        """What must not change; the folder may be moved."""
+        """The settings that must not change; the folder may be moved."""
         return {
             "side": self.side,
             "image_shape": list(self.image_shape),

@@ -137,7 +137,7 @@ class _Batches:
     first: int = 0
 
     def __len__(self) -> int:
-        return sys.maxsize  # as good as endless
+        return sys.maxsize  # in effect endless
 
     def __getitem__(self, index: int) -> Batch:
         epoch, place = divmod(self.first + index, len(self.split) // self.batch_size)

@@ -1,1 +1,1 @@
-"""Devices and hosts: the mesh, what lies where on it, the processes of a run."""
+"""Devices and hosts of a run: mesh, shardings, processes."""

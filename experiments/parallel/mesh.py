@@ -15,17 +15,17 @@ DATA, MODEL = "data", "model"
 
 
 def make_mesh(model_parallel: int = 1, among: Sequence[Any] | None = None) -> Mesh:
-    """All devices of all hosts: groups of `model_parallel` share a copy of the network.
+    """A mesh of all devices; groups of `model_parallel` share a copy of the network.
 
     Axes: "data", over which batches are shared out, and "model", over which the output
     channels of wide kernels and the hidden units of the curvature head are.
 
     Args:
-      model_parallel: devices of a group.
-      among: other devices than those of all hosts, to compile for, say.
+      model_parallel: devices per group.
+      among: the devices, for example to compile for; None: those of all hosts.
 
     Raises:
-      UserError: if the devices do not make up such groups.
+      UserError: if the number of devices is no multiple of `model_parallel`.
     """
     devices = jax.device_count() if among is None else len(among)
     if model_parallel < 1 or devices % model_parallel:

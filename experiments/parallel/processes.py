@@ -1,9 +1,9 @@
 """The processes of a run: JAX joins them, and all end together if one fails.
 
 JAX detects the cluster, waits for all processes at the start, and aborts them if one is
-lost. Added here: settings are compared, an error ends its process at once instead of
-waiting for the others, and the last line on every screen says what to do. What JAX does
-alone, and what this adds, is measured in docs/scaling.md.
+lost. This module compares their settings, ends a process at once at an error, and has
+the last line on every screen tell the user what to do. docs/scaling.md has measurements
+of JAX alone and of this module.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ Result = TypeVar("Result")
 LOST = 3
 """Exit code of a process that ends because another was lost or has failed."""
 
-_HEARTBEAT = 15  # seconds without a sign of life, after which a process is lost
+_HEARTBEAT = 15  # seconds without a heartbeat after which a process is lost
 _SHUTDOWN = 60  # seconds that processes wait for each other at the end
 _GRACE = 3.0  # seconds in which others can print before process 0's end aborts them
 _TEXT = 8192  # bytes of a text that processes exchange
 _LOST_LINE = (
     "another process was lost, or its own last line says why it failed: "
-    "the same command goes on with the run"
+    "the same command continues the run"
 )
 _LOST_WORDS = re.compile("Gloo|NCCL|UNAVAILABLE|ABORTED|CANCELLED|oordination")
 _callbacks: list[object] = []  # C calls them: they must not be collected
 
 
 def define_flags() -> None:
-    """Defines the flags that say which of several processes this is."""
+    """Defines the flags that join several processes."""
     flags.DEFINE_string(
         "coordinator",
         None,
-        "for several processes: HOST:PORT of process 0; auto: JAX finds it, and the "
-        "next two flags, in Slurm and MPI jobs, on Cloud TPU and Kubernetes",
+        "for several processes: HOST:PORT of process 0; auto: JAX detects it and the "
+        "next two flags in Slurm and Open MPI jobs, on Cloud TPU and Kubernetes",
     )
-    flags.DEFINE_integer("num_processes", None, "how many processes there are", 1)
-    flags.DEFINE_integer("process_id", None, "which of them this is, from 0", 0)
+    flags.DEFINE_integer("num_processes", None, "number of processes", 1)
+    flags.DEFINE_integer("process_id", None, "number of this process, from 0", 0)
     flags.DEFINE_integer(
         "wait_seconds", 300, "how long processes wait for each other at the start", 1
     )
@@ -64,9 +64,9 @@ def define_flags() -> None:
 def run_joined(main: Callable[[], Result]) -> Result:
     """Runs a program alone, or as one of the processes that the flags describe.
 
-    Only process 0 prints to stdout. Every process ends with exit code 2 and one line
-    if the user made a mistake, with 1 after a traceback, and with `LOST` and a line
-    that says how to go on if another process was lost or has failed.
+    Only process 0 prints to stdout. The exit code of a process is 2, with one line,
+    after a user's mistake; 1 after a traceback; and `LOST`, with a line on how to
+    continue, if another process was lost or has failed.
 
     Raises:
       UserError: if the flags do not go together.
@@ -171,7 +171,7 @@ def _end(error: Exception) -> NoReturn:
 def lost_a_process(error: BaseException | None) -> bool:
     """Whether an error comes from another process that was lost or has failed.
 
-    Collectives and barriers raise errors of several kinds then: their words tell.
+    Collectives and barriers then raise errors of several types, told by their words.
     """
     while error is not None:
         if not isinstance(error, UserError) and _LOST_WORDS.search(str(error)):
@@ -181,7 +181,7 @@ def lost_a_process(error: BaseException | None) -> bool:
 
 
 def abort(line: str, code: int = 2) -> NoReturn:
-    """Ends this process, from any thread, with a last line; the others end by that.
+    """Ends this process, from any thread, with a last line; this ends the others.
 
     Not `sys.exit`: JAX would wait for the others, and they for this process.
     """
@@ -208,7 +208,7 @@ def _on_abort(line: str, code: int) -> None:
 
 @contextlib.contextmanager
 def _redirected(descriptor: int, path: str) -> Iterator[None]:
-    """Sends a stream elsewhere, C++ included."""
+    """Redirects a stream, including the output of C++."""
     sys.stdout.flush()
     kept, there = os.dup(descriptor), os.open(path, os.O_WRONLY)
     os.dup2(there, descriptor)
@@ -222,14 +222,14 @@ def _redirected(descriptor: int, path: str) -> Iterator[None]:
 
 
 def is_host0() -> bool:
-    """Whether this process is the one that writes files and prints."""
+    """Whether this process is host 0, which writes files and prints."""
     return jax.process_index() == 0
 
 
 def agreed(of_host0: int, of_any: int) -> tuple[int, int]:
     """Host 0's first number, and the largest of all hosts' second numbers.
 
-    For all hosts to call: what decides their next step must be the same on all.
+    All hosts must call it: numbers that decide the next step must agree on all.
     """
     if jax.process_count() == 1:
         return of_host0, of_any
@@ -238,7 +238,7 @@ def agreed(of_host0: int, of_any: int) -> tuple[int, int]:
 
 
 def broadcast_from_host0(text: str) -> str:
-    """Host 0's text, for all hosts to call."""
+    """Host 0's text. All hosts must call it."""
     if jax.process_count() == 1:
         return text
     return _unpacked(multihost_utils.broadcast_one_to_all(_packed(text)))
@@ -259,6 +259,6 @@ def barrier() -> None:
 
 
 def shutdown() -> None:
-    """Waits for all hosts, after which none needs another."""
+    """Waits for all hosts, then parts from them."""
     if jax.process_count() > 1:
         jax.distributed.shutdown()

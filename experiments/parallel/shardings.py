@@ -1,4 +1,4 @@
-"""Where arrays lie on a mesh: copies everywhere, or a part on each device."""
+"""Shardings of arrays on a mesh: replicated, or a part on each device."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from .mesh import DATA, MODEL
 
 _WIDE = 256
-"""Channels from which a kernel is worth being shared out."""
+"""Output channels from which a kernel is split among devices."""
 
 _HIDDEN = {
     "hidden_kernel": PartitionSpec(None, MODEL),
     "hidden_bias": PartitionSpec(MODEL),
     "output_kernel": PartitionSpec(MODEL, None),
 }
-"""The curvature head's parameters by their hidden units."""
+"""The curvature head's parameters, split by hidden units."""
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -32,10 +32,10 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def state_shardings(tree: Any, mesh: Mesh) -> Any:
-    """Where each leaf of a training state lies, by its name and shape.
+    """The sharding of each leaf of a training state, by its name and shape.
 
-    The optimiser's copies of the parameters, which end in the same names, lie with
-    them; singular vectors are replicated.
+    The optimiser's copies of the parameters have the same names and shardings. Singular
+    vectors are replicated.
     """
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: NamedSharding(mesh, _spec(path, leaf.shape, mesh)), tree
@@ -55,11 +55,11 @@ def _spec(path: tuple[Any, ...], shape: tuple[int, ...], mesh: Mesh) -> Partitio
 
 
 def put(tree: Any, shardings: Any) -> Any:
-    """Puts numbers that every host has on the devices.
+    """Puts arrays that every host holds on the devices.
 
     Args:
       tree: arrays of NumPy, or of JAX on this host.
-      shardings: one for all leaves, or a tree of them.
+      shardings: one sharding for all leaves, or a tree of them.
     """
     if isinstance(shardings, NamedSharding):
         shardings = jax.tree.map(lambda _: shardings, tree)
@@ -74,14 +74,14 @@ def _put_share(leaf: Any, sharding: NamedSharding) -> jax.Array:
 
 
 def local_rows(place: NamedSharding, size: int) -> np.ndarray:
-    """Which of `size` rows this process's devices hold, in ascending order."""
+    """Indices of the rows, of `size`, that this process's devices hold; ascending."""
     parts = place.addressable_devices_indices_map((size,)).values()
     held = [np.arange(*part[0].indices(size)) for part in parts if part]
     return np.unique(np.concatenate(held))
 
 
 def put_rows(local: np.ndarray, place: NamedSharding, size: int) -> jax.Array:
-    """The array of `size` rows, of which each process gives those of `local_rows`."""
+    """The array of `size` rows; each process passes those of `local_rows`."""
     held = local_rows(place, size)
 
     def part(index: Any) -> np.ndarray:
@@ -93,6 +93,6 @@ def put_rows(local: np.ndarray, place: NamedSharding, size: int) -> jax.Array:
 
 
 def to_host(tree: Any, mesh: Mesh) -> Any:
-    """A copy of every leaf on this host, for all hosts to call."""
+    """A copy of every leaf on this host. All hosts must call it."""
     copy = jax.jit(lambda tree: tree, out_shardings=replicated(mesh))
     return jax.tree.map(np.asarray, copy(tree))

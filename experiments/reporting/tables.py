@@ -37,7 +37,7 @@ def megabytes(size: float) -> str:
 
 
 def network_text(model: LipConvNet, params: Any) -> str:
-    """A network in a few lines: its depth, parameters, sizes, kinds, normalisation."""
+    """Depth, parameters, sizes, kinds of layers and normalisation, in a few lines."""
     depth = model.stages * model.layers_per_stage
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     size = "x".join(map(str, model.image_shape))
@@ -58,7 +58,7 @@ def epoch_row(
     seconds: float,
     rate: float,
 ) -> dict[str, Any]:
-    """An epoch's figures under the names that the files use."""
+    """An epoch's figures, by the names in the files."""
     cra = {
         f"cra_estimate_{name}": round(value, 5)
         for name, value in zip(RADIUS_NAMES, summary.cra, strict=True)
@@ -76,7 +76,7 @@ def epoch_row(
 
 
 def epoch_header(split: str) -> str:
-    """Two lines above the rows of `epoch_line`."""
+    """The header, two lines, of the rows of `epoch_line`."""
     radii = "".join(f"{name:>8}" for name in RADIUS_NAMES)
     return (
         f"{'':22}{split + ':':>12}  CRA (estimate) at l2 radius\n"

@@ -5,13 +5,13 @@
     python -m experiments.scaling --topology=v5e:8x8 --model_parallel=4
     python -m experiments.scaling --topology=v5e --predict=v5e
 
-Nothing runs: the compiled program says how much memory a device needs and what devices
-send each other. TPUs need not be present, but their compiler must: `pip install
-libtpu`. Each number of devices takes a minute or two.
+Nothing is run: memory and messages are read from the compiled program. TPUs need not be
+present, but their compiler must be (`pip install libtpu`). Each number of devices takes
+a minute or two.
 
 Prints a table and writes it as JSON, with the machine and the versions. --predict adds
-the share of the time in which a device computes, if nothing is sent meanwhile. This is
-a prediction: no measurement stands behind it.
+the share of a step in which a device computes, if nothing is sent meanwhile. It is a
+prediction, not a measurement.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _groups() -> list[Sequence[Any]]:
         return [tpu_slice(name) for name in names]
     given = ",".join(FLAGS.devices)
     if not all(count.isdigit() and int(count) for count in FLAGS.devices):
-        raise UserError(f"--devices={given}: give numbers, as in 1,2,4")
+        raise UserError(f"--devices={given}: pass numbers, as in 1,2,4")
     counts = sorted(map(int, FLAGS.devices))
     jax.config.update("jax_num_cpu_devices", counts[-1])
     return [jax.devices()[:count] for count in counts]
@@ -89,24 +89,28 @@ def _config(mesh: Any) -> Config:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_list("topology", [], "TPUs, as v5e:8x8; v5e: slices of 1 to 64")
+    flags.DEFINE_list("topology", [], "TPU slices, as v5e:8x8; v5e: slices of 1 to 64")
     flags.DEFINE_list("devices", "1,2,4,8,16,32,64", "numbers of virtual CPU devices")
-    flags.DEFINE_integer("images", 64, "images a step on each share of the data", 1)
-    flags.DEFINE_integer("batch_size", None, "images a step on all devices, instead")
     flags.DEFINE_integer(
-        "accumulate", 1, "parts of a batch; messages of a part count once", 1
+        "images", 64, "images per step for each copy of the network", 1
+    )
+    flags.DEFINE_integer(
+        "batch_size", None, "images per step on all devices; replaces --images"
+    )
+    flags.DEFINE_integer(
+        "accumulate", 1, "parts of a batch; messages of a part are counted once", 1
     )
     flags.DEFINE_integer("model_parallel", 1, "devices that share wide layers", 1)
-    flags.DEFINE_integer("side", 32, "of the images", 2)
+    flags.DEFINE_integer("side", 32, "side of the images in pixels", 2)
     flags.DEFINE_integer("depth", 5, "layers: a multiple of the stages")
     flags.DEFINE_integer("width", 32, "channels after the initial layer")
     flags.DEFINE_integer("hidden", 4096, "hidden units of the curvature head")
     flags.DEFINE_enum(
         "head", "normalized", ["orthogonal", "normalized", "curvature"], "head"
     )
-    flags.DEFINE_enum("dtype", "bfloat16", ["float32", "bfloat16"], "of the training")
+    flags.DEFINE_enum("dtype", "bfloat16", ["float32", "bfloat16"], "dtype in training")
     flags.DEFINE_enum(
         "predict", None, list(ASSUMED), "device to predict the efficiency on"
     )
-    flags.DEFINE_string("out", None, "JSON file; else benchmarks/scaling-TIME.json")
+    flags.DEFINE_string("out", None, "JSON file; default: benchmarks/scaling-TIME.json")
     run(main, __doc__ or "")

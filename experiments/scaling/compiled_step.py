@@ -31,7 +31,7 @@ _ALONE = {
 
 @dataclasses.dataclass(frozen=True)
 class CompiledStep:
-    """What a training step takes, read from its compiled program.
+    """Memory and messages of a training step, read from its compiled program.
 
     Attributes:
       where: kind of device that the program is for.

@@ -1,4 +1,4 @@
-"""Predicted times of a compiled step; no measurement stands behind them."""
+"""Predicts the time of a compiled step. Nothing here is measured."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A training run: model, optimiser, state, step, loop, folder, checkpoints."""
+"""A training run: model, optimiser, state, step, loop, run folder, checkpoints."""

@@ -28,15 +28,14 @@ _READING = ocp.CheckpointManagerOptions(
 
 
 class Checkpoint(NamedTuple):
-    """All that a run needs to go on.
+    """All that a run needs to continue.
 
     Attributes:
       state: the training state.
       metrics: sums over the images of the epoch so far.
-      input: what determines, with the step, which images come next; see
-        `Trainer.input`.
-      epoch: epochs done.
-      seconds: time that the epoch has taken so far.
+      input: determines, with the step, which images come next; see `Trainer.input`.
+      epoch: number of completed epochs.
+      seconds: duration of the epoch so far.
     """
 
     state: TrainState
@@ -49,7 +48,7 @@ class Checkpoint(NamedTuple):
 class Checkpoints:
     """The checkpoints "last" (a few) and "best" (one) of a run, named by their step.
 
-    A checkpoint gets its name once it is complete; older ones are deleted afterwards.
+    Checkpoints are renamed once complete. Older ones are deleted afterwards.
 
     Args:
       folder: absolute path of the folder that holds `last` and `best`.
@@ -66,15 +65,15 @@ class Checkpoints:
         self._managers: dict[str, ocp.CheckpointManager] = {}
 
     def save(self, name: str, checkpoint: Checkpoint) -> None:
-        """Starts to save a checkpoint; one of the same step is not written again.
+        """Starts to save a checkpoint, unless there is one of the same step.
 
         Args:
           name: "last" or "best".
           checkpoint: its arrays may be donated to the next step.
 
         Raises:
-          UserError: if this checkpoint or the one before cannot be written; older ones
-            are kept.
+          UserError: if this checkpoint or the previous one cannot be written; older
+            ones are kept.
         """
         step = int(checkpoint.state.step)
         with self._explained(name):
@@ -95,8 +94,8 @@ class Checkpoints:
 
         Args:
           name: "last" or "best".
-          mesh: the devices to restore to, which may differ from those it was saved
-            from; None: all devices share the batches.
+          mesh: the devices to restore to; they may differ from those that saved it.
+            None: all devices share the batches.
 
         Raises:
           UserError: if there is none, or it is damaged or of another network.
@@ -108,7 +107,7 @@ class Checkpoints:
         state = abstract_state(self._config, self._model, mesh)
         try:
             with _manager(self._folder / name, _READING) as manager:
-                # Orbax's own refusal leaves reads behind that fail later, and loudly.
+                # Orbax's own check leaves reads behind that fail later, with a trace.
                 saved: Any = manager.item_metadata(step)
                 if _shapes(saved.tree["state"]["params"]) != _shapes(state.params):
                     raise ValueError("its parameters have other names or shapes")
@@ -127,9 +126,9 @@ class Checkpoints:
             ) from error
 
     def latest(self, name: str) -> int | None:
-        """The step of the latest checkpoint that host 0 sees, None if there is none.
+        """The step of the latest checkpoint that host 0 sees; None if there is none.
 
-        For all hosts to call: a network file system may show some an older state.
+        All hosts must call this: a network file system may show some an older state.
         """
         step, _ = agreed(max(self.steps(name), default=-1), 0)
         return None if step < 0 else step
@@ -156,7 +155,7 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        """Closes; not if one of several hosts fails, as the others may wait for it."""
+        """Closes, unless one of several hosts failed: the others may wait for it."""
         if kind is None or jax.process_count() == 1:
             self.close()
 
@@ -206,7 +205,7 @@ def _manager(
 class _AbortingHandler(ocp.StandardCheckpointHandler):
     """Ends this process, one of several, as soon as it cannot write its part.
 
-    Orbax would keep the error until all hosts have met, which they then never do.
+    Orbax would keep the error until a barrier that the hosts then never pass.
     """
 
     def __init__(self, explain: Callable[[Exception], Exception]) -> None:

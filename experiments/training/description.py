@@ -1,4 +1,4 @@
-"""A training run in words, before it starts."""
+"""Descriptions of a training run: the network, the devices, the memory."""
 
 from __future__ import annotations
 

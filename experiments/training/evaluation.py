@@ -25,7 +25,7 @@ class Evaluator:
     Args:
       model: the network.
       levels: a pixel is a byte / levels.
-      batch_size: images a call, rounded up to equal shares.
+      batch_size: images per call, rounded up to equal shares.
       mesh: whose devices share each batch; None: one device.
 
     Attributes:
@@ -52,7 +52,7 @@ class Evaluator:
         )
 
     def estimate_constants(self, variables: Any) -> Constants:
-        """Cheap estimates of what the certificates need: to watch a run with."""
+        """Cheap estimates of the certificates' constants, to monitor a run."""
         return Constants(1 / min(self.model.std), self._pairs(variables))
 
     def radii(
@@ -68,7 +68,7 @@ class Evaluator:
           variables: of the model.
           split: the images.
           constants: see `lipjax.certificate_constants`.
-          progress: told how many more images are done.
+          progress: called with the number of images of each finished batch.
         """
         parts = []
         constants = constants._replace(lipschitz=np.float32(constants.lipschitz))
@@ -81,7 +81,7 @@ class Evaluator:
         return prediction, radius, runner_up
 
     def _read(self, images: Any, chosen: np.ndarray) -> Any:
-        """Chosen images, of which this host reads what its devices share."""
+        """The chosen images; this host reads those that its devices hold."""
         if self._mesh is None:
             return images[chosen]
         place = batch_sharding(self._mesh)
@@ -100,10 +100,10 @@ def _predict(model, levels, variables, constants, images) -> Radii:
 
 
 def _batches(total: int, size: int, shares: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Which images are in each batch, and how many of them count.
+    """Indices of the images of each batch, and how many of them count.
 
-    Batches have one size, a multiple of `shares`; the last is filled up with the first
-    images again.
+    All batches have one size, a multiple of `shares`. The last one is filled up with
+    the first images.
     """
     size = -(-min(size, total) // shares) * shares
     for start in range(0, total, size):

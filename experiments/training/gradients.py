@@ -20,13 +20,13 @@ LossFunction = Callable[..., tuple[jax.Array, tuple[jax.Array, Any]]]
 
 
 class Gradient(NamedTuple):
-    """What one batch gives.
+    """Loss, correct predictions, state and gradient of one batch.
 
     Attributes:
       loss: mean over the images.
       correct: number of images that are classified correctly.
       spectral: singular vectors after one step of the power iteration.
-      grads: of the mean loss in the parameters.
+      grads: gradient of the mean loss in the parameters.
     """
 
     loss: jax.Array
@@ -107,6 +107,6 @@ def _gradient_of_share(
 
 
 def _mean_of_shares(found: Gradient) -> Gradient:
-    """Inside `shard_map`: the whole batch's numbers from those of the shares."""
+    """The whole batch's numbers from those of the shares, inside `shard_map`."""
     loss, grads = lax.pmean((found.loss, found.grads), DATA)
     return Gradient(loss, lax.psum(found.correct, DATA), found.spectral, grads)

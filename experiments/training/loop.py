@@ -1,4 +1,4 @@
-"""The epochs of a run: steps, figures and checkpoints, to the end or to a signal."""
+"""The epochs of a run: steps, figures and checkpoints, until the end or a signal."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class Stopped(Exception):
 class Loop:
     """Trains a run from a checkpoint to its last epoch.
 
-    Saves after each epoch, every `save_steps` steps, and when a signal has come.
+    Saves after each epoch, every `save_steps` steps, and at a signal.
 
     Attributes:
       trainer: takes the steps.
       checkpoints: where checkpoints are saved.
       log: the figures of the epochs.
-      signalled: gives the number of a signal that has come, else 0.
+      signalled: returns the number of the signal received, or 0.
       save_steps: steps between checkpoints within an epoch.
     """
 
@@ -88,7 +88,7 @@ class Loop:
         return now
 
     def _epoch(self, now: Checkpoint, bar: tqdm) -> tuple[Checkpoint, float]:
-        """The rest of an epoch, in calls of a second or two so that the bar moves."""
+        """Trains the rest of an epoch, in calls of a second or two for the bar."""
         per_epoch = self.trainer.steps_per_epoch
         taken = int(now.state.step) - now.epoch * per_epoch
         first, started, count = int(now.metrics.images), time.perf_counter(), 1
@@ -121,7 +121,7 @@ class Loop:
     def _finish_epoch(self, now: Checkpoint, images_a_second: float) -> Checkpoint:
         """Logs the epoch's figures and saves; returns the start of the next epoch.
 
-        In this order, a run that is killed in between repeats what is missing.
+        In this order: a run that is killed in between repeats the missing parts.
         """
         metrics, done, data = now.metrics, now.epoch + 1, self.trainer.data
         variables = now.state.variables
@@ -156,7 +156,7 @@ def _check_loss(loss: float, step: int) -> None:
     if not math.isfinite(loss):
         raise UserError(
             f"the loss is not finite at step {step}: lower --learning_rate; "
-            "the last checkpoint is from before"
+            "the last checkpoint is older"
         )
 
 
@@ -168,5 +168,5 @@ def watched_split(data: Dataset) -> tuple[str, Split]:
 
 
 def merit(row: dict[str, Any]) -> float:
-    """By this the best checkpoint is chosen: the mean radius, wrong images at 0."""
+    """The mean radius, wrong images at 0: decides which checkpoint is the best."""
     return row["mean_radius_estimate"]

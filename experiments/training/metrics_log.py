@@ -12,10 +12,10 @@ from ..parallel.processes import is_host0
 
 
 class MetricsLog:
-    """One row of figures for each epoch that is done; host 0 writes the files.
+    """One row of figures for each completed epoch; host 0 writes the files.
 
     Args:
-      folder: of the run; rows that are there already are read.
+      folder: folder of the run; its existing rows are read.
 
     Attributes:
       rows: a dictionary for each epoch.
@@ -42,5 +42,5 @@ class MetricsLog:
             write_csv(self._folder / "metrics.csv", self.rows)
 
     def truncate(self, epochs: int) -> None:
-        """Drops the rows of epochs that are repeated."""
+        """Drops the rows of epochs that will be repeated."""
         self.rows = self.rows[:epochs]

@@ -1,4 +1,4 @@
-"""The network that a config and a data set ask for."""
+"""Builds the network for a config and a data set."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def build(config: Config, data: Dataset) -> LipConvNet:
 
 
 def check_fits(model: LipConvNet, data: Dataset) -> None:
-    """Checks that a data set's images and classes are those of a network.
+    """Checks that a data set has the images and classes of a network.
 
     Raises:
-      UserError: if they are not.
+      UserError: if it has not.
     """
     due = (model.image_shape, model.num_classes)
     if due != (data.image_shape, data.num_classes):
@@ -68,7 +68,7 @@ def _described(image_shape: tuple[int, int, int], classes: int) -> str:
 
 
 def _stages(side: int) -> int:
-    """How often a side halves, at most five times: the published networks' stages."""
+    """The number of times a side can be halved; at most 5, as published."""
     return max(1, min(5, (side & -side).bit_length() - 1))
 
 
@@ -89,13 +89,13 @@ def _polynomial(flag: str, text: str) -> Coefficients:
     except ValueError as error:
         raise UserError(f"--{flag}={text}: {error}") from error
     raise UserError(
-        f"--{flag}={text}: give taylor:DEGREE or "
+        f"--{flag}={text}: pass taylor:DEGREE or "
         "chebyshev:DEGREE:BOUND[:ANGLE], as in chebyshev:6:2.2"
     )
 
 
 def to_json(model: LipConvNet) -> dict[str, Any]:
-    """What JSON needs to make the same model again with `from_json`."""
+    """A description of the model for JSON, from which `from_json` makes it again."""
     skipped = {"parent", "name", "dtype", "param_dtype"}
     fields = {f.name for f in dataclasses.fields(model)} - skipped
     values = {name: getattr(model, name) for name in sorted(fields)}
@@ -117,7 +117,7 @@ def _tuples(value: Any) -> Any:
 
 
 def in_dtype(model: LipConvNet, dtype: str) -> LipConvNet:
-    """The model computing in a dtype given by name."""
+    """The model, computing in the dtype of that name."""
     return model.clone(dtype=jnp.dtype(dtype))
 
 

@@ -1,4 +1,4 @@
-"""A run's folder: its settings, and where its checkpoints and figures are."""
+"""The folder of a run: settings, checkpoints, figures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SETTINGS = "config.json"
 class RunFolder:
     """A folder with config.json, checkpoints, metrics.jsonl and metrics.csv.
 
-    With several hosts all of them see the folder; host 0 writes what is not an array.
+    All hosts of a run see the folder. Host 0 writes everything except arrays.
 
     Attributes:
       path: the folder.
@@ -40,9 +40,9 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, config: Config, model: LipConvNet) -> RunFolder:
-        """Makes the folder, or opens it if the same run has begun there.
+        """Makes the folder, or opens it if the same run was started there.
 
-        Two runs are the same if all their settings are, except where the data lie.
+        Runs are the same if all settings are, except the location of the data.
 
         Raises:
           UserError: if the path holds anything else.
@@ -65,7 +65,7 @@ class RunFolder:
         """Reads the folder of a run.
 
         Raises:
-          UserError: if it is not one.
+          UserError: if it is not the folder of a run.
         """
         try:
             settings = json.loads((path / SETTINGS).read_text())
@@ -82,18 +82,18 @@ class RunFolder:
             raise UserError(
                 f"{self.path} exists, with other settings"
                 f"{': ' * bool(differ)}{' '.join(sorted(differ))}: choose another "
-                f"--run, or go on with --resume={self.path}"
+                f"--run, or continue it with --resume={self.path}"
             )
 
     def checkpoints(self, keep: int = 3) -> Checkpoints:
-        """The checkpoints of the run, of which the last `keep` are kept."""
+        """The checkpoints of the run; the last `keep` of them stay."""
         folder = self.path.absolute() / "checkpoints"
         return Checkpoints(folder, self.config, self.model, keep)
 
     def load_data(
         self, data: str | None = None, data_dir: str | None = None
     ) -> Dataset:
-        """Loads the data set that the settings name, or from where it is now.
+        """Loads the data set of the settings; `data` and `data_dir` replace its place.
 
         Raises:
           UserError: if it cannot be loaded, or does not fit the network.
@@ -108,6 +108,6 @@ class RunFolder:
 
 
 def _comparable(config: Config) -> dict[str, Any]:
-    """The settings without where the data lie."""
+    """The settings without the location of the data."""
     kind = config.data.partition(":")[0]
     return dataclasses.asdict(dataclasses.replace(config, data=kind, data_dir=None))

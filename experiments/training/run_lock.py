@@ -1,4 +1,4 @@
-"""The lock on a run's folder: one program trains a run at a time."""
+"""The lock of a run's folder: one program trains a run at a time."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import jax
 from ..common.errors import UserError
 from ..parallel.processes import barrier, broadcast_from_host0, is_host0
 
-_SEEN_WITHIN = 10.0  # seconds, by which a shared folder looks the same on all hosts
+_SEEN_WITHIN = 10.0  # seconds after which a shared folder looks the same on all hosts
 
 
 @contextlib.contextmanager
 def run_lock(folder: Path, name: str) -> Iterator[None]:
-    """Keeps other programs from training the run in a folder; for all hosts to call.
+    """Keeps other programs from training the run in a folder. All hosts must call it.
 
     Args:
       folder: a folder that all hosts share.
-      name: the file in it that is locked. File systems without locks let everyone in.
+      name: the file in it to lock. On file systems without locks nothing is locked.
 
     Raises:
       UserError: if another program trains the run, or not all hosts see the folder.
@@ -43,7 +43,7 @@ def _locked(path: Path) -> IO[bytes]:
     except BlockingIOError:
         file.close()
         raise UserError(
-            f"another program trains {path.parent}: wait for its end, or stop it"
+            f"another program trains {path.parent}: wait for it to end, or stop it"
         ) from None
     except OSError:
         pass  # a file system without locks
@@ -51,7 +51,7 @@ def _locked(path: Path) -> IO[bytes]:
 
 
 def check_shared(folder: Path) -> None:
-    """Checks that all hosts see what host 0 writes in a folder; for all to call.
+    """Checks that all hosts see what host 0 writes in a folder. All must call it.
 
     Raises:
       UserError: on the hosts that do not.

@@ -1,4 +1,4 @@
-"""How a run starts: new, from another run's network, or where it was interrupted."""
+"""Starts a run: new, from another run's network, or from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ FLAGS = flags.FLAGS
 
 
 def settings() -> tuple[Config, LipConvNet | None]:
-    """The settings of the run that the flags describe.
+    """The settings and the network of the run that the flags describe.
 
     Returns:
-      The preset with the flags on top, or the settings of the run to resume; and the
-      network of the run to resume or to start from, None for a new network.
+      The preset, changed by the flags, or the settings of the run to resume. The
+      network of the run to resume or to start from; None for a new network.
     """
     preset = PRESETS[FLAGS.preset]()
     if FLAGS.resume:
@@ -52,8 +52,8 @@ def _resumed() -> tuple[Config, LipConvNet]:
 def _fine_tuned(source: RunFolder, preset: Config) -> tuple[Config, LipConvNet]:
     """The settings and the network that start from a run's weights.
 
-    Weights belong to a network with its mean and std, so both are the run's; the
-    approximation of the exponential may change.
+    Weights belong to a network with its mean and std, so these are the run's. The
+    approximation of exp may change.
     """
     network = {name: getattr(source.config, name) for name in NETWORK}
     changed = [n for n in NETWORK if FLAGS[n].present and FLAGS[n].value != network[n]]
@@ -78,10 +78,10 @@ def run_folder(trainer: Trainer) -> RunFolder:
 
 
 def checkpoint(trainer: Trainer, checkpoints: Checkpoints) -> Checkpoint:
-    """Where the run starts: its last checkpoint, another run's weights, or step 0.
+    """The run's last checkpoint, or one of step 0, new or with another run's weights.
 
     Raises:
-      UserError: if the checkpoint is of other images, of another batch size or seed.
+      UserError: if the checkpoint has other images, another batch size or seed.
     """
     if checkpoints.latest("last") is not None:
         start = checkpoints.restore("last", trainer.mesh)
@@ -94,7 +94,7 @@ def checkpoint(trainer: Trainer, checkpoints: Checkpoints) -> Checkpoint:
         found = source.restore("last", trainer.mesh).state
         state = start.state._replace(params=found.params, spectral=found.spectral)
         start = start._replace(state=state)
-        checkpoints.save("last", start)  # the settings do not say where it came from
+        checkpoints.save("last", start)  # the settings do not record --init_from
         checkpoints.close()
     return start
 
@@ -103,6 +103,6 @@ def _check_input(trainer: Trainer, saved: dict[str, int]) -> None:
     for name, value in trainer.input().items():
         if saved.get(name) != value:
             raise UserError(
-                f"the checkpoint is of training with {name} {saved.get(name)}, but "
+                f"the checkpoint was trained with {name} {saved.get(name)}, but "
                 f"the data now give {name} {value}: fix --data or --data_dir"
             )

@@ -1,4 +1,4 @@
-"""What a training run carries from step to step, with and without its numbers."""
+"""The training state and the metrics, as arrays and as shapes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .optimizer import optimizer
 
 
 class TrainState(NamedTuple):
-    """All that a run carries from step to step."""
+    """Everything that a run carries from step to step, except the metrics."""
 
     step: jax.Array
     params: Any
@@ -47,14 +47,14 @@ class Metrics(NamedTuple):
 
 
 def init_state(config: Config, variables: Any) -> TrainState:
-    """The state before the first step, with a fresh optimiser state."""
+    """The state before the first step, with a new optimiser state."""
     params = variables["params"]
     fresh = optimizer(config, steps=1).init(params)
     return TrainState(jnp.zeros((), jnp.int32), params, variables["spectral"], fresh)
 
 
 def abstract_state(config: Config, model: LipConvNet, mesh: Mesh) -> TrainState:
-    """Shapes, dtypes and shardings of a run's state; they do not depend on the data."""
+    """Shapes, dtypes and shardings of a run's state; independent of the data."""
     image = jnp.zeros((1, *model.image_shape), jnp.float32)
     state = jax.eval_shape(
         lambda key: init_state(config, model.init(key, image)), jax.random.key(0)
@@ -72,7 +72,7 @@ def abstract_metrics(mesh: Mesh) -> Any:
 
 
 def abstract(tree: Any, sharding: NamedSharding) -> Any:
-    """Shapes and dtypes of a tree's arrays, all with one sharding."""
+    """Shapes and dtypes of a tree's arrays, with one sharding for all."""
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         tree,

@@ -34,7 +34,7 @@ def make_train_step(
       gradient: see `make_gradient`.
       tx: the optimiser.
       augment: `(step, images) -> x`: stored bytes to augmented pixels in [0, 1].
-      steps_per_epoch: in the middle of each epoch the scales are brought up to date.
+      steps_per_epoch: full batches per epoch; the scales are refreshed in its middle.
     """
 
     def train_step(

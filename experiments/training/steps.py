@@ -27,10 +27,10 @@ Carry = tuple[TrainState, Metrics]
 
 
 class Steps(Protocol):
-    """Takes training steps, and knows where their images come from.
+    """Takes training steps on the images of a data set.
 
     Attributes:
-      jitted: the program.
+      jitted: the jitted function of the steps.
     """
 
     jitted: Any
@@ -40,7 +40,7 @@ class Steps(Protocol):
         ...
 
     def abstract_images(self) -> tuple[Any, ...]:
-        """Stand-ins for what the program takes after state and metrics."""
+        """Abstract values of the arguments of `jitted` after state and metrics."""
         ...
 
     def close(self) -> None:

@@ -29,14 +29,14 @@ _COMPILE_FAST = {"xla_backend_optimization_level": 0}  # for what runs once
 class Trainer:
     """Makes the first state of a run and takes its steps.
 
-    The images, crops and flips of a step depend on the seed and the step alone: a run
-    that is interrupted anywhere gives the same numbers, and so, up to summation order,
-    does any mesh and any accumulation.
+    The images, crops and flips of a step depend on the seed and the step alone. A run
+    that is interrupted anywhere gives the same numbers; so does any mesh and any
+    accumulation, up to summation order.
 
     Args:
       config: the settings.
-      data: images in memory, or on the disk.
-      model: the network of a run; None: the one that config and data describe.
+      data: images in memory or on the disk.
+      model: the network of a run; None: build it from config and data.
       mesh: the devices; None: all of them share each batch.
       accumulate: parts of a batch that are differentiated one after the other.
 
@@ -90,11 +90,11 @@ class Trainer:
         return abstract_state(self.config, self.model, self.mesh)
 
     def place(self, state: Any) -> Any:
-        """Puts a state that every host has on the devices, as the steps expect it."""
+        """Puts a state that every host holds on the devices, sharded for the steps."""
         return put(state, state_shardings(state, self.mesh))
 
     def input(self) -> dict[str, int]:
-        """What determines, with the step, which images a step sees."""
+        """The numbers that determine, with the step, which images a step sees."""
         config = self.config
         sizes = {"images": len(self.data.train), "batch_size": config.batch_size}
         return sizes | {"seed": config.seed}
@@ -109,7 +109,7 @@ class Trainer:
         return self.steps.jitted, (*carry, *self.steps.abstract_images())
 
     def compiled(self) -> jax.stages.Compiled:
-        """The program of the steps, compiled; later calls of `steps` start at once."""
+        """The compiled program of the steps; later calls of `steps` reuse it."""
         jitted, arguments = self.program()
         return jitted.lower(*arguments).compile()
 

@@ -65,14 +65,14 @@ def killed(run, flags, moment):
 
 
 def kills(run, pictures, moments):
-    """Kills it at these moments, and goes on by --resume and by the first command."""
+    """Kills it at these moments, and continues by --resume and by the first command."""
     first = [f"--data=folder:{pictures}", f"--run={run}", *FLAGS]
     resumed = [f"--resume={run}", "--save_steps=1", "--keep=2"]
     for flags, moment in zip(itertools.cycle([first, resumed]), moments, strict=False):
         killed(run, flags, moment)
     code, printed, errors = Program("train", *first).end()
     assert code == 0 and "Traceback" not in errors, errors
-    assert "goes on at step" in printed
+    assert "continues at step" in printed
     assert not in_a_save(run)
 
 
@@ -116,7 +116,7 @@ def test_a_signal_saves_and_says_how_to_go_on(pictures, tmp_path, whole):
         program.process.send_signal(number)
         code, printed, errors = program.end()
         assert code == due and "Traceback" not in errors
-        assert f"Stopped, saved. Go on with --resume={run}" in printed
+        assert f"Stopped and saved. Continue with --resume={run}" in printed
         flags = [f"--resume={run}"]
     code, _, errors = Program("train", *flags).end()
     assert code == 0, errors

@@ -74,7 +74,7 @@ def test_two_processes_train_as_one_and_one_goes_on(pictures, tmp_path, alone):
 def test_processes_that_are_killed_and_resumed(
     pictures, tmp_path, alone, count, wide, victim
 ):
-    """Within 30 s all have ended, and the last line says how to go on."""
+    """Within 30 s all have ended, and the last line says how to continue."""
     run = tmp_path / "run"
     settings = ("--save_steps=1", f"--model_parallel={wide}")
     flags = (f"--data=folder:{pictures}", f"--run={run}", *FLAGS, *settings)
@@ -87,7 +87,7 @@ def test_processes_that_are_killed_and_resumed(
     assert time.monotonic() - begin < 30
     assert [code for code, _, _ in ends] == [processes.LOST] * (count - 1), ends
     for _, _, errors in ends:
-        assert last_line(errors).startswith(f"error: {LOST}the same command goes on")
+        assert last_line(errors).startswith(f"error: {LOST}the same command continues")
     with together(count, *flags) as programs:
         ends = [program.end(300) for program in programs]
     assert [code for code, _, _ in ends] == [0] * count, ends

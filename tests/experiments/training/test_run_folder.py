@@ -2,6 +2,7 @@
 
 import dataclasses
 import signal
+from typing import Any
 
 import jax
 import numpy as np
@@ -76,7 +77,7 @@ def test_other_things_are_left_alone(tmp_path, model, what):
 
 def test_two_programs_do_not_train_one_run(tmp_path, model):
     run = RunFolder.create(tmp_path / "run", TINY, model).path
-    another = pytest.raises(UserError, match="another program trains .*: wait for its")
+    another = pytest.raises(UserError, match="another program trains .*: wait for it")
     with run_lock(run, SETTINGS), another, run_lock(run, SETTINGS):
         pass
     with run_lock(run, SETTINGS):
@@ -102,7 +103,8 @@ def test_beside_a_tpu_the_cpu_certifies(tmp_path, digits, model, monkeypatch):
 
     class Certifier(certificates.Certifier):
         def __init__(self, network):
-            devices.append(jax.config.read("jax_default_device"))
+            settings: Any = jax.config
+            devices.append(settings.jax_default_device)
             super().__init__(network)
 
     monkeypatch.setattr(certificates, "Certifier", Certifier)

@@ -93,7 +93,7 @@ def test_a_run_goes_on_only_with_the_images_it_began_with(packed, tmp_path):
     moved = shutil.copytree(packed, tmp_path / "moved")
     again = (f"--data=records:{moved}", *flags[1:], "--epochs=1", "--certify_images=0")
     code, printed, errors = Program("train", *again).end()
-    assert code == 0 and "goes on at step 2" in printed, errors
+    assert code == 0 and "continues at step 2" in printed, errors
     settings = tmp_path / "run" / "config.json"
     changed = json.loads(settings.read_text())
     changed["config"] |= {"validation": 6, "epochs": 2}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax
 import numpy as np
 from jax import lax
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
 from ..configs import Config
 from ..data import Dataset, Split
@@ -65,97 +67,91 @@ def make_steps(
     return kind(train_step, config, data.train, mesh, (shardings, replicated(mesh)))
 
 
-class InMemorySteps:
+@dataclasses.dataclass
+class _Steps:
+    """The fields of both kinds of steps, see `make_steps`."""
+
+    train_step: TrainStep
+    config: Config
+    train: Split
+    mesh: Mesh
+    out_shardings: Any
+
+    def _jit(self, function: Callable[..., Carry]) -> Any:
+        return jax.jit(
+            function, donate_argnums=(0, 1), out_shardings=self.out_shardings
+        )
+
+
+class InMemorySteps(_Steps):
     """Any number of steps in one call that stays on the devices.
 
     The images are copied to every device once, at the first step. Each epoch has its
     own permutation of them, drawn from the seed and the epoch's number.
     """
 
-    def __init__(
-        self,
-        train_step: TrainStep,
-        config: Config,
-        train: Split,
-        mesh: Mesh,
-        out_shardings: Any,
-    ) -> None:
-        self._train_step, self._train, self._mesh = train_step, train, mesh
-        self._batch_size, self._seed = config.batch_size, config.seed
-        self.jitted = jax.jit(
-            self.run, donate_argnums=(0, 1), out_shardings=out_shardings
-        )
+    def __post_init__(self) -> None:
+        self.jitted = self._jit(self.run)
 
     def __call__(self, state: TrainState, metrics: Metrics, count: int) -> Carry:
         return self.jitted(state, metrics, *self._on_devices, np.int32(count))
 
     def abstract_images(self) -> tuple[Any, ...]:
-        arrays = (self._train.images, self._train.labels)
-        return *abstract(arrays, replicated(self._mesh)), np.int32(1)
+        arrays = (self.train.images, self.train.labels)
+        return *abstract(arrays, replicated(self.mesh)), np.int32(1)
 
     def close(self) -> None:
         pass
 
     @functools.cached_property
     def _on_devices(self) -> tuple[jax.Array, jax.Array]:
-        arrays = (self._train.images, self._train.labels)
-        return put(arrays, replicated(self._mesh))
+        arrays = (self.train.images, self.train.labels)
+        return put(arrays, replicated(self.mesh))
 
     def run(self, state: TrainState, metrics: Metrics, images, labels, count) -> Carry:
         """`count` steps over all images [N, ...], to be compiled."""
-        steps_per_epoch = len(labels) // self._batch_size
+        size, key = self.config.batch_size, random_key(self.config.seed)
+        steps_per_epoch = len(labels) // size
 
         def permutation(step):
-            key = jax.random.fold_in(random_key(self._seed), step // steps_per_epoch)
-            return jax.random.permutation(key, len(labels))
+            of_epoch = jax.random.fold_in(key, step // steps_per_epoch)
+            return jax.random.permutation(of_epoch, len(labels))
 
         def body(_, carry):
             state, metrics, order = carry
             position = state.step % steps_per_epoch
             order = lax.cond(position == 0, permutation, lambda _: order, state.step)
-            start = position * self._batch_size
-            chosen = lax.dynamic_slice(order, (start,), (self._batch_size,))
-            chosen = lax.with_sharding_constraint(chosen, batch_sharding(self._mesh))
+            chosen = lax.dynamic_slice(order, (position * size,), (size,))
+            chosen = lax.with_sharding_constraint(chosen, batch_sharding(self.mesh))
             batch = images[chosen], labels[chosen]
-            return *self._train_step(state, metrics, *batch), order
+            return *self.train_step(state, metrics, *batch), order
 
         carry = (state, metrics, permutation(state.step))
         return lax.fori_loop(0, count, body, carry)[:2]
 
 
-class StreamedSteps:
+class StreamedSteps(_Steps):
     """Steps whose batches are read from the disk ahead of time.
 
     The order of the images differs from `InMemorySteps`'; like it, it depends on the
     seed and the step alone. Each process reads its share of a batch.
     """
 
-    def __init__(
-        self,
-        train_step: TrainStep,
-        config: Config,
-        train: Split,
-        mesh: Mesh,
-        out_shardings: Any,
-    ) -> None:
-        self._train = train
-        self._batch_size, self._seed = config.batch_size, config.seed
-        self._sharding: NamedSharding = batch_sharding(mesh)
+    def __post_init__(self) -> None:
+        self._sharding = batch_sharding(self.mesh)
         self._stream: Any = None
-        self.jitted = jax.jit(
-            train_step, donate_argnums=(0, 1), out_shardings=out_shardings
-        )
+        self.jitted = self._jit(self.train_step)
 
     def __call__(self, state: TrainState, metrics: Metrics, count: int) -> Carry:
-        stream = self._stream_at(int(state.step))
+        stream, size = self._stream_at(int(state.step)), self.config.batch_size
         for _ in range(count):
-            x, y = (put_rows(a, self._sharding, self._batch_size) for a in next(stream))
+            x, y = (put_rows(array, self._sharding, size) for array in next(stream))
             state, metrics = self.jitted(state, metrics, x, y)
         return state, metrics
 
     def abstract_images(self) -> tuple[Any, ...]:
-        size = self._batch_size
-        shapes = ((size, *self._train.images.shape[1:]), np.uint8), ((size,), np.int32)
+        size = self.config.batch_size
+        shapes = ((size, *self.train.images.shape[1:]), np.uint8), ((size,), np.int32)
         return tuple(
             jax.ShapeDtypeStruct(shape, dtype, sharding=self._sharding)
             for shape, dtype in shapes
@@ -170,10 +166,10 @@ class StreamedSteps:
 
         if self._stream is None:
             self._stream = Stream(
-                self._train,
-                batch_size=self._batch_size,
-                seed=self._seed,
-                rows=local_rows(self._sharding, self._batch_size),
+                self.train,
+                batch_size=self.config.batch_size,
+                seed=self.config.seed,
+                rows=local_rows(self._sharding, self.config.batch_size),
                 start=step,
             )
         elif self._stream.step != step:

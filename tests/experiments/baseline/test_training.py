@@ -73,7 +73,12 @@ def lipjax_step(model, config):
     return step, transform.init
 
 
-@pytest.fixture(params=RECIPES)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=() if name != "orthogonal" else pytest.mark.long)
+        for name in RECIPES
+    ]
+)
 def run(request):
     """Losses of both, and what they end with."""
     pooling, gradient, settings = RECIPES[request.param]

@@ -24,7 +24,7 @@ def taylor(degree: int) -> Coefficients:
 
 
 class ExpApproximation(NamedTuple):
-    """How exp(J) is approximated; the defaults are the published setting.
+    """The approximation of exp(J); the defaults are the published setting.
 
     Attributes:
       coefficients: a_0 ... a_d of the polynomial in training.

@@ -15,7 +15,7 @@ from .timing import Rounds
 
 
 class Suite(NamedTuple):
-    """What a suite measures.
+    """A suite: settings and how to measure them.
 
     Attributes:
       settings: in order.

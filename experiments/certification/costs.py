@@ -1,4 +1,4 @@
-"""What guarantees cost: in radius and time, and how much rounding is really there."""
+"""The cost of guarantees in radius and time, and the rounding as measured."""
 
 from __future__ import annotations
 

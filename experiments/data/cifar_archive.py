@@ -41,7 +41,7 @@ class Archive:
 
     @property
     def url(self) -> str:
-        """Where the archive is published."""
+        """The address that the archive is published at."""
         return _SITE + self.filename
 
 

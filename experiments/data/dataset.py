@@ -198,7 +198,7 @@ def _check_count(labels: np.ndarray, count: int) -> None:
 
 
 def _rank_in_class(labels: np.ndarray) -> np.ndarray:
-    """How many earlier entries have the same label, [N]."""
+    """The number of earlier entries with the same label, [N]."""
     sizes = np.bincount(labels)
     starts = np.cumsum(sizes) - sizes
     by_class = np.argsort(labels, kind="stable")

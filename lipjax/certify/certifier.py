@@ -35,7 +35,7 @@ Problem = tuple[int, int]  # an image of the batch, and a class that it is not
 
 
 class Dual(NamedTuple):
-    """Where the dual proves a radius: eta, and delta [D] in feature space, float32."""
+    """A point where the dual proves a radius: eta, and delta [D], float32."""
 
     eta: float
     delta: np.ndarray
@@ -189,7 +189,7 @@ def _binding(distances: np.ndarray, solved: set[Problem]) -> list[Problem]:
 def _dual(
     batch: _Batch, curvatures: Curvatures, problems: list[Problem]
 ) -> Iterator[tuple[Problem, float, Dual]]:
-    """What the dual proves of each problem, and where."""
+    """The radius that the dual proves of each problem, and its point."""
     for start in range(0, len(problems), DUAL_ROWS):
         chunk = problems[start : start + DUAL_ROWS]
         filled = np.array((chunk * DUAL_ROWS)[:DUAL_ROWS])
@@ -214,7 +214,7 @@ def _closed_form(batch: _Batch, curvatures: jax.Array) -> jax.Array:
 
 @jax.jit
 def _slack(batch: _Batch) -> jax.Array:
-    """What rounding takes off the radii, to first order, in pixels."""
+    """The loss of each radius by rounding, to first order, in pixels."""
     run, cost = batch.run, batch.cost
     slopes = jnp.where(run.slopes > 0, run.slopes, jnp.inf)
     return SPARE * (cost.features + cost.margin / slopes) / batch.network.lipschitz

@@ -41,7 +41,7 @@ class Items(NamedTuple):
 
 
 class Point(NamedTuple):
-    """Where the bound is evaluated: it is valid for any eta >= 0 and any delta."""
+    """A point to evaluate the bound at: any eta >= 0 and any delta are valid."""
 
     eta: jax.Array  # [n]
     delta: jax.Array  # [n, D]

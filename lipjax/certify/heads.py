@@ -1,4 +1,4 @@
-"""What is proven of a head, once per network: its margins' slopes, its rounding."""
+"""Proven bounds of a head, once per network: its margins' slopes, its rounding."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LogitError(NamedTuple):
 
 
 class HeadBound(NamedTuple):
-    """What certificates need of a head.
+    """Proven bounds of a head.
 
     Attributes:
       slopes: bound on the norm of every margin's gradient, [C, C], of a linear head;

@@ -29,7 +29,7 @@ Numbers = Any  # an array of float64, of NumPy or JAX
 
 
 class LayerBound(NamedTuple):
-    """What is proven of a layer T, and of its execution fl(T) in float64.
+    """Proven bounds of a layer T, and of its execution fl(T) in float64.
 
     ||T(x) - T(y)|| <= lipschitz ||x - y||, ||T(x)|| <= lipschitz ||x|| + offset and
     ||fl(T)(x) - T(x)|| <= relative ||x|| + absolute.
@@ -43,7 +43,7 @@ class LayerBound(NamedTuple):
 
 
 class Layer(Protocol):
-    """What certificates need of a layer."""
+    """The methods of a layer of a certified network."""
 
     def __call__(self, x: jax.Array) -> jax.Array: ...
 

@@ -85,7 +85,7 @@ class Affine(NamedTuple):
 
 
 class NetworkBound(NamedTuple):
-    """What is proven of a network's features, and of their execution in float64.
+    """Proven bounds of a network's features, and of their execution in float64.
 
     Attributes:
       lipschitz: constant of the features as a function of the pixels, l2.

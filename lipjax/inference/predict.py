@@ -14,7 +14,7 @@ from lipjax.ops import Radii
 
 
 class Constants(NamedTuple):
-    """What the certificates of a model need besides the image."""
+    """The constants in the certificates of all images of a model."""
 
     lipschitz: float  # of the features in the pixels
     pairs: jax.Array  # [C, C], of the head

@@ -31,7 +31,7 @@ class Head(Protocol):
         ...
 
     def pair_constants(self) -> jax.Array:
-        """What `pair_radii` needs to know of each pair of classes, [C, C]."""
+        """The constants of each pair of classes that `pair_radii` needs, [C, C]."""
         ...
 
     def pair_estimates(self) -> jax.Array:

@@ -24,7 +24,7 @@ from lipjax.ops import Coefficients
 
 @dataclasses.dataclass(frozen=True)
 class ExpApproximation:
-    """How exp(J) is approximated, and how the approximation is differentiated.
+    """The approximation of exp(J) by a polynomial, and the rule for its gradient.
 
     Attributes:
       coefficients: polynomial in training (`train=True`). The default loses at most

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 from jax import lax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from ..configs import Config
 from ..data import Dataset, Split
@@ -90,8 +90,9 @@ class InMemorySteps(_Steps):
     own permutation of them, drawn from the seed and the epoch's number.
     """
 
-    def __post_init__(self) -> None:
-        self.jitted = self._jit(self.run)
+    @functools.cached_property
+    def jitted(self) -> Any:
+        return self._jit(self.run)
 
     def __call__(self, state: TrainState, metrics: Metrics, count: int) -> Carry:
         return self.jitted(state, metrics, *self._on_devices, np.int32(count))
@@ -137,10 +138,15 @@ class StreamedSteps(_Steps):
     seed and the step alone. Each process reads its share of a batch.
     """
 
-    def __post_init__(self) -> None:
-        self._sharding = batch_sharding(self.mesh)
-        self._stream: Any = None
-        self.jitted = self._jit(self.train_step)
+    _stream: Any = None
+
+    @functools.cached_property
+    def jitted(self) -> Any:
+        return self._jit(self.train_step)
+
+    @property
+    def _sharding(self) -> NamedSharding:
+        return batch_sharding(self.mesh)
 
     def __call__(self, state: TrainState, metrics: Metrics, count: int) -> Carry:
         stream, size = self._stream_at(int(state.step)), self.config.batch_size

@@ -71,7 +71,8 @@ def together(count, *flags, each=lambda index: (), name="train", **settings):
         yield programs
     finally:
         for program in programs:
-            program.process.kill()
+            with program.process as process:  # whose pipes are closed
+                process.kill()
 
 
 def arrays(run, name="last"):

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import tempfile
 
 # Most of the suite's time is compilation. These flags save two thirds of it (19 s
 # instead of 57 s for tests/nn/test_soc.py) and change no semantics. `make test-all`
@@ -11,6 +12,16 @@ if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
         os.environ.get("XLA_FLAGS", "")
         + " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
     )
+
+# Programs that are compiled again, in another test, process or program, are found here.
+if "LIPJAX_TESTS_CACHE" not in os.environ:  # else this is a worker of xdist
+    _CACHE = tempfile.TemporaryDirectory(prefix="lipjax-tests-")
+    os.environ |= {
+        "LIPJAX_TESTS_CACHE": _CACHE.name,
+        "JAX_COMPILATION_CACHE_DIR": _CACHE.name,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 
 import hypothesis
 import jax

@@ -3,20 +3,11 @@
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-# A cache of compiled programs that all programs share.
-_COMPILED = tempfile.TemporaryDirectory(prefix="lipjax-tests-")
-ENVIRONMENT = os.environ | {
-    "JAX_PLATFORMS": "cpu",
-    "JAX_ENABLE_X64": "0",
-    "JAX_COMPILATION_CACHE_DIR": _COMPILED.name,
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-}
+ENVIRONMENT = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "0"}
 
 
 def program(name, *flags, timeout=500, **env):

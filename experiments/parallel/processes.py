@@ -171,9 +171,10 @@ def _end(error: Exception) -> NoReturn:
 def lost_a_process(error: BaseException | None) -> bool:
     """Whether an error comes from another process that was lost or has failed.
 
-    Collectives and barriers then raise errors of several types, told by their words.
+    Collectives and barriers then raise errors of several types, told by their words. A
+    process that is alone has lost none, though a path in its error may hold such words.
     """
-    while error is not None:
+    while error is not None and jax.process_count() > 1:
         if not isinstance(error, UserError) and _LOST_WORDS.search(str(error)):
             return True
         error = error.__cause__ or error.__context__

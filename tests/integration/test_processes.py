@@ -224,8 +224,10 @@ def test_flags_that_do_not_go_together(given, line, monkeypatch):
         processes.run_joined(lambda: None)
 
 
-def test_errors_that_another_process_causes():
+def test_errors_that_another_process_causes(monkeypatch):
     """Wherever a library wraps them; a user's mistake is never one."""
+    assert not processes.lost_a_process(OSError("/runs/Gloo: no space left"))
+    monkeypatch.setattr(processes.jax, "process_count", lambda: 2)
     gloo = ValueError("Gloo all-reduce failed: connection closed by peer")
     wrapped = RuntimeError("saving failed")
     wrapped.__cause__ = gloo

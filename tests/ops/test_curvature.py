@@ -162,13 +162,6 @@ def test_penalty_gradients(samples):
     assert not gl.any()  # the ranking carries none
 
 
-@pytest.fixture(params=GOLDEN_HEADS)
-def golden_case(request, shared):
-    arrays = golden.load(shared(f"golden/{request.param}.npz"))
-    rows = np.arange(len(arrays["labels"]))[:, None]
-    return arrays, *golden_head(arrays), (rows, arrays["other"])
-
-
 def test_golden_tight_curvature(golden_case):
     """400 published power iterations, from below, in float32."""
     arrays, weights, _, labels, (_, other) = golden_case

@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helpers import golden
 from helpers.dense import EPS, normal
-from helpers.heads import GOLDEN_HEADS, global_curvatures, golden_head, random_head
+from helpers.heads import global_curvatures, random_head
 from lipjax.ops import (
     CurvatureWeights,
     binding_radius,
@@ -21,16 +20,9 @@ curvatures_of = jax.jit(pair_curvatures)
 radii_of = jax.jit(curvature_radii)
 
 
-@pytest.fixture(params=GOLDEN_HEADS)
-def case(request, shared):
-    arrays = golden.load(shared(f"golden/{request.param}.npz"))
-    rows = np.arange(len(arrays["labels"]))[:, None]
-    return arrays, *golden_head(arrays), (rows, arrays["other"])
-
-
-def test_golden_closed_form(case):
+def test_golden_closed_form(golden_case):
     """With the published curvature; where the label wins, for we promise no more."""
-    arrays, weights, features, labels, entries = case
+    arrays, weights, features, labels, entries = golden_case
     published = arrays["fast_certificates"]
 
     def error(table, features=features):
@@ -45,8 +37,8 @@ def test_golden_closed_form(case):
     assert error(0 * table) > 0.1
 
 
-def test_golden_tighter_curvature_certifies_more(case):
-    arrays, weights, features, labels, entries = case
+def test_golden_tighter_curvature_certifies_more(golden_case):
+    arrays, weights, features, labels, entries = golden_case
     tight, coarse = (
         np.asarray(radii_of(weights, features, labels, table))[entries]
         for table in (curvatures_of(weights), global_curvatures(weights))

@@ -234,3 +234,15 @@ def test_errors_that_another_process_causes(monkeypatch):
     assert processes.lost_a_process(gloo) and processes.lost_a_process(wrapped)
     assert not processes.lost_a_process(OSError(28, "No space left on device"))
     assert not processes.lost_a_process(UserError("--coordinator=a: fix it"))
+
+
+@pytest.mark.long
+def test_the_measurement_of_lost_processes():
+    """One row of the table in docs/scaling.md."""
+    flags = ("--ways=lipjax", "--events=mistake")
+    code, printed, errors = Program("scaling.lost_processes", *flags).end()
+    assert code == 0, errors
+    assert (
+        printed.startswith("mistake, lipjax: ") and f"[{processes.LOST}, 2]" in printed
+    )
+    assert LOST in printed

@@ -16,6 +16,7 @@ import io
 import itertools
 import json
 import math
+import zipfile
 from collections import namedtuple
 from fractions import Fraction
 from pathlib import Path
@@ -28,11 +29,13 @@ from numpy.polynomial import polynomial
 Array = np.ndarray
 U = 2.0**-53  # the unit roundoff
 UP = 1 + 32 * U  # covers a few operations of the bounds themselves
-UNDERFLOW, HUGE = 2.0**-500, 2.0**300  # no overflow where norms are below HUGE
+TINY, HUGE = 2.0**-480, 2.0**300  # covers underflow; no overflow below HUGE
+LEAST = 2.0**-100  # the least positive radius
 ANGLES = {"maxmin": 0, "max": 0, "householder": 1, "projection": 1, "householder2": 3}
 ROUNDING = {"householder": 64 * U, "projection": 64 * U, "householder2": 512 * U}
-LINE = "index label prediction radius runner_up slack model image classes".split()
-ENTRY = {"closed": {"radius", "method"}, "dual": {"radius", "method", "eta", "delta"}}
+LINE = "index label prediction radius runner_up model image classes".split()
+ENTRY = {"closed": ["radius", "method"], "dual": ["radius", "method", "eta", "delta"]}
+SKEW = "kind coefficients stride lipschitz norm absolute_norm".split()
 
 
 class Rejected(Exception):
@@ -54,17 +57,18 @@ def verify(certificates: str | Path, model: str | Path, data: str | Path) -> Rep
     with reading(data, Unusable):
         images = read_images(Path(data).read_bytes(), network.shape)
     with reading(certificates, Unusable):
-        lines = Path(certificates).read_bytes().splitlines()
+        *lines, rest = Path(certificates).read_bytes().split(b"\n")
+        require(not rest, "the last line does not end")
     with reading(model, Rejected):
         prove_features(network)
         prove_head(network)
     radii, margin = [], math.inf
-    checked = read_lines(Path(certificates).name, lines, network, images)
-    while batch := list(itertools.islice(checked, 128)):
-        margin = min(margin, check_batch(batch, network, images))
-        radii += [certificate.radius for certificate in batch]
-    if not radii:
-        raise Rejected(f"{certificates}: it contains no certificate")
+    with reading(certificates, Rejected):
+        require(lines, "it contains no certificate")
+        checked = read_lines(Path(certificates).name, lines, network, images)
+        while batch := list(itertools.islice(checked, 128)):
+            margin = min(margin, check_batch(batch, network, images))
+            radii += [certificate.radius for certificate in batch]
     return Report(len(radii), len(images.bytes), math.fsum(radii) / len(radii), margin)
 
 
@@ -73,6 +77,8 @@ def reading(where: str | Path, refusal: type[Exception]) -> Any:
     """Turns any failure to use an input into one line that says where."""
     try:
         yield
+    except (Rejected, Unusable):
+        raise
     except Exception as error:
         text = f"no such key: {error}" if isinstance(error, KeyError) else str(error)
         raise refusal(f"{where}: {' '.join(text.split()):.300}") from error
@@ -84,33 +90,57 @@ def require(holds: Any, otherwise: str) -> None:
 
 
 def number(value: Any, least: float = 0, end: float = HUGE, kind: type = float) -> Any:
-    """The value, if it is a number of this kind in the range [least, end)."""
-    fits = type(value) in (int, kind) and least <= value < end
+    """The value, if it is a number of this kind in the range [least, end), not -0."""
+    fits = type(value) is kind and least <= value < end and str(value) != "-0.0"
     require(fits, f"{str(value):.40} is not {kind.__name__} in [{least:g}, {end:g})")
-    return kind(value)
+    return value
 
 
-def unique(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    require(len(dict(items)) == len(items), "a key appears twice")
-    return dict(items)
+def read_json(text: bytes) -> Any:
+    value = json.loads(text)
+    require(json.dumps(value).encode() == text, "it is not JSON as Python writes it")
+    return value
+
+
+def read_arrays(content: bytes) -> dict[str, Array]:
+    """Reads an .npz archive, if it is as NumPy's savez writes it."""
+    arrays, left = {}, len(content)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for entry in archive.infolist():
+            left -= entry.file_size
+            name = entry.filename.removesuffix(".npy")
+            fits = entry.compress_type == 0 < left and name not in arrays
+            require(fits, f"{name} appears twice, is compressed or too large")
+            with archive.open(entry) as file:
+                arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+            again = io.BytesIO()
+            np.lib.format.write_array(again, np.array(arrays[name], order="C"))
+            same = again.getvalue() == archive.read(entry)
+            require(same, f"{name} is not an array as NumPy writes it")
+    return arrays
 
 
 def read_images(content: bytes, shape: tuple[int, ...]) -> Record:
     """Reads images.npz: a pixel is byte / levels."""
-    arrays = dict(np.load(io.BytesIO(content), allow_pickle=False))
-    images, labels = arrays["images"], arrays["labels"]
-    require(images.dtype == np.uint8 and labels.dtype.kind in "iu", "a type is wrong")
+    arrays = read_arrays(content)
+    images, labels, levels = (arrays.pop(k) for k in ("images", "labels", "levels"))
+    require(not arrays, "it has arrays of other names")
+    types = images.dtype == np.uint8 and labels.dtype == levels.dtype == np.int64
+    require(types, "the types are not uint8, int64 and int64")
     fits = images.shape[1:] == shape and labels.shape == images.shape[:1]
     require(fits, f"the images are not [n, {str(shape)[1:-1]}] with n labels")
-    levels = float(number(arrays["levels"].item(), 1, kind=int))
-    return Record(bytes=images, levels=levels, labels=labels.tolist())
+    require(levels.shape == () and 0 < levels < 256, "levels is not in [1, 255]")
+    return Record(bytes=images, levels=float(levels), labels=labels.tolist())
 
 
 def read_model(content: bytes) -> Record:
     """Reads model.npz and trusts none of its claims."""
-    source = dict(np.load(io.BytesIO(content), allow_pickle=False))
-    header = json.loads(source["header"].tobytes(), object_pairs_hook=unique)
+    source = read_arrays(content)
+    header = read_json(source["header"].tobytes())
     require(header["format"] == "lipjax model 1", "the format is unknown")
+    keys_are(header, ["format", "image_shape", "layers", "head"])
+    fits = source["header"].dtype == np.uint8 and source["header"].ndim == 1
+    require(fits, "the header is not bytes")
 
     def floats(name: str, *shape: int) -> Array:
         fits = source[name].dtype == np.float64 and source[name].shape == shape
@@ -124,7 +154,9 @@ def read_model(content: bytes) -> Record:
     for i, fields in enumerate(header["layers"]):
         name, kind = f"layers.{i}", fields["kind"]
         layer = Record(name=name, kind=kind, lipschitz=number(fields["lipschitz"]))
-        if kind == "skew_convolution":
+        skew = kind == "skew_convolution"
+        keys_are(fields, SKEW if skew else ["kind", "lipschitz"])
+        if skew:
             s = layer.stride = number(fields["stride"], 1, kind=int)
             k, width = source[f"{name}.kernel"].shape[1:3]
             kernel = layer.kernel = floats(f"{name}.kernel", k, k, width, width)
@@ -132,8 +164,11 @@ def read_model(content: bytes) -> Record:
             require(fits, f"{name}: the kernel or the stride does not fit")
             c = number(source[f"{name}.bias"].size, 1, width + 1, int)
             layer.size = h, w, _ = h // s, w // s, width
-            layer.coefficients = [number(a, -HUGE) for a in fields["coefficients"]]
+            layer.coefficients = fields["coefficients"]
             require(0 < len(layer.coefficients) < 50, f"{name}: the degree is wrong")
+            for a in layer.coefficients:
+                require(type(a) is float, f"{name}: a coefficient is no float")
+                number(abs(a), 1 / HUGE if a else 0)
             layer.bias, layer.norm = floats(f"{name}.bias", c), number(fields["norm"])
             layer.absolute_norm = number(fields["absolute_norm"])
             y, x = (min(k // 2, n - 1) for n in (h, w))  # farther taps meet no pixel
@@ -152,14 +187,21 @@ def read_model(content: bytes) -> Record:
     output = {"linear": "head.", "curvature": "head.output_"}[header["head"]]
     model.curved = header["head"] == "curvature"
     model.classes = source[f"{output}bias"].size
+    require(model.classes > 1, "the classes are fewer than two")
     if model.curved:
         inputs = source["head.hidden_bias"].size
+        require(inputs, "the head has no hidden units")
         model.hidden_kernel = floats("head.hidden_kernel", model.depth, inputs)
         model.hidden_bias = floats("head.hidden_bias", inputs)
         model.curvatures = floats("head.curvatures", model.classes, model.classes)
     model.kernel = floats(f"{output}kernel", inputs, model.classes)
     model.bias = floats(f"{output}bias", model.classes)
+    require(source.keys() == {"header", *model.arrays}, "it has arrays of other names")
     return model
+
+
+def keys_are(fields: dict, names: list[str]) -> None:
+    require(list(fields) == names, f"the keys are not {', '.join(names)}")
 
 
 def features_of(model: Record, images: Array) -> Array:
@@ -238,39 +280,60 @@ def lower(x: Array) -> Array:
 def norm_of(x: Array, sign: int = 1) -> Array:
     """Euclidean norms along the last axis, rounded up (with the sign -1, down)."""
     norms = np.sqrt(np.square(x).sum(axis=-1))
-    return (1 + sign * gamma(x.shape[-1] // 2 + 8)) * norms + max(sign, 0) * UNDERFLOW
+    return (1 + sign * gamma(x.shape[-1] // 2 + 8)) * norms + max(sign, 0) * TINY
 
 
 def prove_features(model: Record) -> None:
-    """Proves the claims for every layer: L = lipschitz, and N and E, affine in n0."""
+    """Proves the claims for every layer: L = lipschitz, and N and E, affine in n0.
+
+    Pairs of numbers stand for an affine function: offset and slope.
+    """
     for name, array in model.arrays.items():
-        require((np.abs(array) < HUGE).all(), f"{name} is not finite")
-    require((model.std > 0).all(), "std is not positive")
+        require((np.abs(array) < HUGE).all(), f"{name} has a number that is no float")
+    require((model.std >= 1 / HUGE).all(), "std is not positive")
     model.per_unit = model.lipschitz = UP / float(model.std.min())
-    model.norm, model.error = UP * np.array([[0, 1 + gamma(4)], [UNDERFLOW, gamma(4)]])
+    sides = 2 + np.abs(model.mean).max()  # n0 within a diameter of all images
+    model.largest = UP * math.sqrt(math.prod(model.shape)) * sides * model.per_unit
+    model.norm, model.error = UP * np.array([[TINY, 1 + gamma(4)], [TINY, gamma(4)]])
+    check_size(model, model.norm)
     for layer in model.layers:
-        rho, bias, alpha = ROUNDING.get(layer.kind, 0.0), np.zeros(2), UNDERFLOW
+        bias, inside = np.zeros(2), np.array([0, 1])
+        rounding = np.array([TINY, ROUNDING.get(layer.kind, 0)])
         with reading(layer.name, ValueError):
             if layer.kind == "skew_convolution":
-                n, rho = prove_convolution(layer)
+                n, rounding, inside = prove_convolution(layer)
                 bias[0] = UP * norm_of(layer.bias) * np.sqrt(np.prod(layer.size[:2]))
-                alpha += UP * gamma(n) * bias[0]
+                rounding[0] += UP * gamma(n) * bias[0] + TINY
             else:
                 require(layer.lipschitz >= 1, "lipschitz is below 1")
-        fresh = UP * (rho * model.norm + np.array([alpha, 0]))
+        check_size(model, UP * after(inside, model.norm))
+        fresh = UP * after(rounding, model.norm)
         model.norm = UP * (UP * layer.lipschitz * model.norm + bias + fresh)
         model.error = UP * (UP * layer.lipschitz * model.error + fresh)
-        model.lipschitz *= UP * UP * layer.lipschitz
-        require(model.norm.max() < HUGE**0.5, "numbers may overflow")
+        model.lipschitz = UP * (UP * layer.lipschitz * model.lipschitz + TINY)
+        check_size(model, model.norm)
 
 
-def prove_convolution(layer: Record) -> tuple[int, float]:
-    """Proves the claims for a skew convolution; returns n and the rounding rho."""
+def after(f: Array, g: Array) -> Array:
+    """The affine function f(g), of pairs that are offset and slope."""
+    return f[1] * g + np.array([f[0], 0])
+
+
+def check_size(model: Record, norm: Array) -> None:
+    require(norm[0] + norm[1] * model.largest < HUGE, "numbers may overflow")
+
+
+def prove_convolution(layer: Record) -> tuple[int, Array, Array]:
+    """Proves the claims for a skew convolution.
+
+    Returns n, and the error of p(J) and the norm of Horner's iterates, both affine in
+    the norm of the input.
+    """
     kernel, a, (h, w, c) = layer.kernel, layer.coefficients, layer.size
     norm, absolute, k = layer.norm, layer.absolute_norm, len(kernel)
     require((kernel == -kernel[::-1, ::-1].swapaxes(2, 3)).all(), "it is not skew")
-    s = np.abs(layer.taps).sum(axis=0)
-    if s.any():
+    if layer.taps.any():
+        s = np.abs(layer.taps).sum(axis=0) + TINY
         # Collatz and Wielandt: if v > 0, no eigenvalue of S exceeds max (S v)_i / v_i.
         v = np.linalg.solve(absolute * np.eye(c) - s, np.ones(c))
         ratios = UP * (1 + gamma(c + len(layer.taps))) * (s @ v) / v
@@ -278,14 +341,22 @@ def prove_convolution(layer: Record) -> tuple[int, float]:
         require(norm_holds(layer), "norm not proven")
     require(gain_holds(a, norm, UP * layer.lipschitz), "lipschitz not proven")
     n = min(k, h) * min(k, w) * c + 2
-    error, grid = UP * gamma(n) * abs(a[-1]), 1j * np.linspace(0, norm, 1000)
+    error, grid = (
+        UP * np.array([TINY, gamma(n) * abs(a[-1])]),
+        np.linspace(0, norm, 999),
+    )
+    iterate = inside = UP * (np.array([0, abs(a[-1])]) + error)
     for j in reversed(range(len(a) - 1)):
-        gain = UP * float(abs(polynomial.polyval(grid, a[j + 1 :])).max()) + UNDERFLOW
-        while not gain_holds(a[j + 1 :], norm, gain):
-            gain *= 1 + 1e-5
-        ahead = UP * absolute * (gain + error)
-        error = UP * (norm * error + UP * gamma(n) * (abs(a[j]) + ahead))
-    return n, error
+        error = UP * (norm * error + gamma(n) * absolute * iterate)
+        error = UP * (error + UP * np.array([TINY, gamma(n) * abs(a[j])]))
+        gain = UP * float(abs(polynomial.polyval(1j * grid, a[j:])).max()) + TINY
+        for growth in 2.0 ** np.arange(-17, 9):
+            if gain_holds(a[j:], norm, gain):
+                break
+            gain *= 1 + growth
+        iterate = UP * (np.array([0, gain]) + error)
+        inside = np.maximum(inside, iterate)
+    return n, error, inside
 
 
 def norm_holds(layer: Record) -> bool:
@@ -314,7 +385,7 @@ def positive(matrix: Array, rounding: float) -> bool:
     # Cholesky's method errs by gamma_(n+1) trace (Rump 2006): subtract four times that.
     slack = 4 * gamma(len(matrix) + 8) * np.abs(np.diag(matrix)).sum() + rounding
     with contextlib.suppress(np.linalg.LinAlgError):
-        shifted = matrix - UP * (slack + UNDERFLOW) * np.eye(len(matrix))
+        shifted = matrix - UP * (slack + TINY) * np.eye(len(matrix))
         return bool(np.isfinite(np.linalg.cholesky(shifted)).all())
     return False
 
@@ -353,7 +424,10 @@ def prove_head(model: Record) -> None:
         kappa = model.kappa = gamma(model.depth + 4) + 24 * U
         unit = UP * (kappa + model.tail) * (1 + 2 * kappa + gamma(2 * hidden + 8))
         model.slope, model.offset = model.units @ kernel, model.sizes @ kernel
-    model.offset = UP * (unit * model.offset + model.tail * np.abs(model.bias))
+        largest = model.norm[0] + model.norm[1] * model.largest
+        unbounded = UP * (model.units * largest + model.sizes).max()
+        require(unbounded < HUGE, "numbers of the head may overflow")
+    model.offset = UP * (unit * model.offset + model.tail * np.abs(model.bias)) + TINY
     model.slope = UP * unit * model.slope
 
 
@@ -377,7 +451,7 @@ def read_lines(name: str, lines: list, model: Record, images: Record) -> Any:
     seen: set[int] = set()
     for i, line in enumerate(lines, 1):
         with reading(f"{name} line {i}", Rejected):
-            fields = json.loads(line, object_pairs_hook=unique)
+            fields = read_json(line)
             index = number(fields["index"], 0, len(images.bytes), int)
             require(index not in seen, f"there is another one for image {index}")
         seen.add(index)
@@ -388,7 +462,7 @@ def read_lines(name: str, lines: list, model: Record, images: Record) -> Any:
 
 def read_certificate(fields: dict, x: Array, model: Record, images: Record) -> dict:
     """Checks all of a certificate of the image x, in bytes, except its radii."""
-    require(sorted(fields) == sorted(LINE), f"the keys are not {', '.join(LINE)}")
+    keys_are(fields, LINE)
     require(fields["model"] == model.sha256, "it belongs to another model")
     pixels = x / images.levels
     require((pixels <= 1).all(), "a pixel is not in [0, 1]")
@@ -397,20 +471,25 @@ def read_certificate(fields: dict, x: Array, model: Record, images: Record) -> d
     keys = "label", "prediction", "runner_up"
     label, y, second = (number(fields[k], 0, model.classes, int) for k in keys)
     require(label == images.labels[fields["index"]], "the label is not the image's")
-    radius, _ = number(fields["radius"]), number(fields["slack"])
+    radius = number(fields["radius"])
+    require(radius == 0 or radius >= LEAST, "its radius is below 2^-100")
     require(radius == 0 or y == label, "the prediction is wrong and has a radius")
     others = [t for t in range(model.classes) if t != y] if radius else []
     classes, entries = fields["classes"], []
-    require(classes.keys() == set(map(str, others)), "the classes are not the others")
+    keys_are(classes, list(map(str, others)))
     for t in others:
         with reading(f"class {t}", ValueError):
             entry = Record(**{"eta": 0.0, "delta": "", **classes[str(t)]}, y=y, t=t)
-            require(set(classes[str(t)]) == ENTRY[entry.method], "the keys are wrong")
+            keys_are(classes[str(t)], ENTRY[entry.method])
             require(number(entry.radius) >= radius, "its radius is below the image's")
-            dual, entry.eta = entry.method == "dual", number(entry.eta)
+            dual, _ = entry.method == "dual", number(entry.eta)
             require(model.curved or not dual, "the head is linear")
-            delta = np.frombuffer(base64.b64decode(entry.delta, validate=True), "<f4")
-            fits = delta.size == model.depth * dual and np.isfinite(delta).all()
+            content = base64.b64decode(entry.delta, validate=True)
+            same = base64.b64encode(content).decode() == entry.delta
+            delta = np.frombuffer(content, "<f4")
+            fits = (
+                same and delta.size == model.depth * dual and np.isfinite(delta).all()
+            )
             require(fits, f"delta is not {model.depth} finite numbers")
             entry.delta = delta.astype(np.float64) if dual else 0.0
             entries.append(entry)
@@ -454,7 +533,7 @@ def proven_radii(features: Array, n0: Array, entries: list, model: Record) -> Ar
     length, here = norm_of(delta), UP * (norm + norm_of(delta))
     logits, slopes = head_of(model, points)
     g = logits[range(len(y)), y] - logits[range(len(y)), t]
-    rounding = 8 * U * np.abs(g) + UNDERFLOW
+    rounding = 8 * U * np.abs(g)
     for k, size in itertools.product((y, t), (here, norm)):
         rounding = rounding + UP * (model.slope[k] * size + model.offset[k])
     g = lower(g - UP * rounding)
@@ -465,7 +544,7 @@ def proven_radii(features: Array, n0: Array, entries: list, model: Record) -> Ar
         most = np.array([(model.units * size + model.sizes).max() for size in here])
         relative = norm_of(model.units) * (model.kappa * most / 4 + 20 * U + model.tail)
         m += [curvature(model, *pair) for pair in np.stack([y, t], 1).tolist()]
-    doubt = UP * relative * (model.columns[y] + model.columns[t])
+    doubt = UP * relative * (model.columns[y] + model.columns[t]) + TINY
     steep = UP * (norm_of(gradient) + UP * doubt)
     closed = lower(2 * g / (steep + UP * np.sqrt(steep**2 + 2 * m * g)))
     rest = lower(1 - UP * eta * m)
@@ -476,7 +555,7 @@ def proven_radii(features: Array, n0: Array, entries: list, model: Record) -> Ar
     dual = lower(np.sqrt(np.where(rest > 0, square, np.nan)))
     distance = np.where([entry.method == "dual" for entry in entries], dual, closed)
     proven = lower(distance - UP * 2 * error) / (UP * model.lipschitz)
-    return np.where((here < HUGE) & (reach < HUGE**0.5), lower(proven), np.nan)
+    return np.where((here < HUGE) & (reach <= model.largest), lower(proven), np.nan)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -60,6 +60,7 @@ class Dense:
             offset=up(offset),
             relative=up(error * absolute),
             absolute=up(error * offset) + TINY,
+            inside=1.0,
             evidence={"norm": norm, "absolute_norm": absolute},
         )
         return bound, (*self.sides, len(self.bias))

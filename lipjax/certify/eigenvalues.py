@@ -51,6 +51,8 @@ def largest_eigenvalue_bound(
     margin = estimate * tolerance + size * 1e-15 + perturbation + TINY
     while not is_above(estimate + margin, matrix, perturbation):
         margin *= 4
+        if not math.isfinite(estimate + margin):
+            raise ValueError("a matrix is too large: numbers overflow")
     return estimate + margin
 
 

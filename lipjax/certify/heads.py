@@ -10,7 +10,15 @@ import numpy as np
 
 from lipjax.certify.curvature import Curvatures, additive_curvature_bounds
 from lipjax.certify.network import Head, Linear
-from lipjax.certify.rounding import ELEMENTARY, TINY, UNIT, gamma, up
+from lipjax.certify.rounding import (
+    ELEMENTARY,
+    TINY,
+    UNIT,
+    column_norms_bound,
+    gamma,
+    norm_bound,
+    up,
+)
 from lipjax.ops import CurvatureWeights
 
 
@@ -72,12 +80,11 @@ def initial_curvatures(head: Head) -> Curvatures:
 def _linear_bound(head: Linear) -> HeadBound:
     kernel, bias = np.asarray(head.kernel), np.asarray(head.bias)
     size = len(kernel)
-    exact = 1 + gamma(size + 4)
-    apart = kernel[:, :, None] - kernel[:, None, :]
-    distances = jnp.asarray(up(np.linalg.norm(apart, axis=0) * exact))
-    slope = up(gamma(size + 2) * np.linalg.norm(kernel, axis=0) * exact)
+    distances = column_norms_bound(kernel[:, :, None] - kernel[:, None, :])
+    slope = up(gamma(size + 2) * column_norms_bound(kernel))
     offset = up(gamma(size + 2) * np.abs(bias)) + TINY
-    return HeadBound(distances, _error(slope, offset), _error(0 * slope, 0 * offset))
+    errors = _error(slope, offset), _error(0 * slope, 0 * offset)
+    return HeadBound(jnp.asarray(distances), *errors)
 
 
 def _curvature_errors(weights: CurvatureWeights) -> tuple[LogitError, LogitError]:
@@ -88,7 +95,7 @@ def _curvature_errors(weights: CurvatureWeights) -> tuple[LogitError, LogitError
     """
     w1, b1, w2, b2 = (np.asarray(w) for w in weights)
     features, hidden = w1.shape
-    slopes = up(np.linalg.norm(w1, axis=0) * (1 + gamma(features + 2)))
+    slopes = column_norms_bound(w1)
     offsets = up(np.abs(b1) + 1)
     kappa = up(gamma(features + 4) + 3 * ELEMENTARY)
     factor = up((kappa + gamma(hidden + 6)) * (1 + 2 * kappa + gamma(hidden)))
@@ -97,7 +104,7 @@ def _curvature_errors(weights: CurvatureWeights) -> tuple[LogitError, LogitError
         up(factor * (offsets @ np.abs(w2)) + gamma(hidden + 6) * np.abs(b2)) + TINY,
     )
     # The slope of softplus is 1/4-Lipschitz.
-    outer = up(np.linalg.norm(w1) * np.linalg.norm(w2, axis=0) * (1 + gamma(w1.size)))
+    outer = up(norm_bound(w1) * column_norms_bound(w2))
     fixed = kappa * offsets.max() / 4 + 2 * ELEMENTARY + gamma(hidden + 6)
     gradients = _error(
         up(outer * kappa * slopes.max() / 4),

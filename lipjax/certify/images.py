@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from lipjax.certify.heads import HeadBound
 from lipjax.certify.network import Linear, Network, NetworkBound
-from lipjax.certify.rounding import UNIT, down, norms_bound, up
+from lipjax.certify.rounding import LEAST, UNIT, down, norms_bound, up
 from lipjax.ops import curvature_jacobian
 from lipjax.ops.radii import curvature_radius, margins
 
@@ -97,7 +97,7 @@ def in_pixels(network: NetworkBound, distances: jax.Array, cost: Budget) -> jax.
     """Proven radii [n, C] in pixels from distances in feature space; NaN proves 0."""
     room = distances - up(SPARE * cost.features)
     radii = jnp.minimum(down(room / network.lipschitz), cost.reach)
-    return jnp.where(room > 0, radii, 0)
+    return jnp.where((room > 0) & (radii >= LEAST), radii, 0)
 
 
 def first_reach(

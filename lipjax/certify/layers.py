@@ -21,7 +21,7 @@ from lipjax.certify.convolutions import (
     acting_taps,
     skew_norm_bound,
 )
-from lipjax.certify.rounding import TINY, UNIT, gamma, norm_bound, up
+from lipjax.certify.rounding import HUGE, TINY, UNIT, gamma, norm_bound, up
 from lipjax.ops.convolution import product_of_taps
 
 Shape = tuple[int, int, int]  # height, width, channels
@@ -32,13 +32,15 @@ class LayerBound(NamedTuple):
     """Proven bounds of a layer T, and of its execution fl(T) in float64.
 
     ||T(x) - T(y)|| <= lipschitz ||x - y||, ||T(x)|| <= lipschitz ||x|| + offset and
-    ||fl(T)(x) - T(x)|| <= relative ||x|| + absolute.
+    ||fl(T)(x) - T(x)|| <= relative ||x|| + absolute. Vectors that fl(T) computes on the
+    way have norms of at most inside ||x|| + absolute.
     """
 
     lipschitz: float
     offset: float
     relative: float
     absolute: float
+    inside: float
     evidence: dict[str, float]  # the norms behind it, by name
 
 
@@ -80,6 +82,7 @@ class SkewConvolution:
         return ops.with_channels(z, len(self.bias)) + bias
 
     def bound(self, shape: Shape) -> tuple[LayerBound, Shape]:
+        _check_coefficients(self.coefficients)
         height, width = shape[0] // self.stride, shape[1] // self.stride
         kernel = np.asarray(self.kernel)
         norm = skew_norm_bound(kernel, height, width)
@@ -88,27 +91,41 @@ class SkewConvolution:
         # A pixel meets at most min(k, side) taps per side; a_j x and the bias add two.
         error = gamma(min(k, height) * min(k, width) * channels + 2)
         offset = norm_bound(np.asarray(self.bias)) * up(math.sqrt(height * width))
+        relative, tiny, inside = self._errors(norm, absolute, error)
         bound = LayerBound(
             lipschitz=ops.polynomial_gain(self.coefficients, norm),
             offset=up(offset),
-            relative=self._relative_error(norm, absolute, error),
-            absolute=up(error * offset) + TINY,
+            relative=relative,
+            absolute=up(error * offset + tiny + TINY),
+            inside=inside,
             evidence={"norm": norm, "absolute_norm": absolute},
         )
         return bound, (height, width, len(self.bias))
 
-    def _relative_error(self, norm: float, absolute: float, error: float) -> float:
-        """The error of Horner's rule, relative to ||x||.
+    def _errors(
+        self, norm: float, absolute: float, error: float
+    ) -> tuple[float, float, float]:
+        """The error of Horner's rule, relative ||x|| + tiny, and its largest iterate.
 
-        Each step is a dot product and amplifies earlier errors. The gain of a_j ... a_d
-        bounds the norm of the exact iterate w_j = sum_{i >= j} a_i J^(i-j) x.
+        Each step is a dot product and amplifies earlier errors, those of underflow as
+        well. The gain of a_j ... a_d bounds the norm of the exact iterate
+        w_j = sum_{i >= j} a_i J^(i-j) x, relative to ||x||.
         """
         a = self.coefficients
-        total = up(error * abs(a[-1]))
+        relative, tiny = up(error * abs(a[-1])), TINY
+        iterate = inside = up(abs(a[-1]) + relative)
         for j in range(len(a) - 2, -1, -1):
-            iterate = ops.polynomial_gain(a[j + 1 :], norm) + total
-            total = up(norm * total + error * (abs(a[j]) + absolute * iterate))
-        return total
+            relative = up(norm * relative + error * (abs(a[j]) + absolute * iterate))
+            tiny = up((norm + error * absolute) * tiny + TINY)
+            iterate = up(ops.polynomial_gain(a[j:], norm) + relative)
+            inside = max(inside, iterate)
+        return relative, tiny, inside
+
+
+def _check_coefficients(coefficients: ops.Coefficients) -> None:
+    for a in coefficients:
+        if a != 0 and not 1 / HUGE <= abs(a) < HUGE:
+            raise ValueError(f"a coefficient is not 0 or in [2^-300, 2^300): {a}")
 
 
 def plain_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -151,10 +168,9 @@ class Activation:
 
     def bound(self, shape: Shape) -> tuple[LayerBound, Shape]:
         _, divisor, relative = _ACTIVATIONS[self.kind]
-        tiny = TINY if relative else 0.0
         height, width, channels = shape
         return (
-            LayerBound(1.0, 0.0, relative, tiny, {}),
+            LayerBound(1.0, 0.0, relative, TINY, 1.0, {}),
             (height, width, channels // divisor),
         )
 
@@ -168,4 +184,4 @@ class Flatten:
         return x.reshape(*x.shape[:-3], 1, 1, -1)
 
     def bound(self, shape: Shape) -> tuple[LayerBound, Shape]:
-        return LayerBound(1.0, 0.0, 0.0, 0.0, {}), (1, 1, math.prod(shape))
+        return LayerBound(1.0, 0.0, 0.0, 0.0, 1.0, {}), (1, 1, math.prod(shape))

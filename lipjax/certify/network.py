@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from lipjax.certify.layers import Layer, LayerBound, Numbers, Shape
-from lipjax.certify.rounding import gamma, up
+from lipjax.certify.rounding import HUGE, TINY, gamma, norm_bound, up
 from lipjax.ops import CurvatureWeights, contract, curvature_logits
 
 
@@ -23,8 +23,6 @@ class Linear(NamedTuple):
 
 
 Head = Linear | CurvatureWeights
-
-_LARGEST = 2.0**150  # squares and products stay far from overflow
 
 
 @functools.partial(
@@ -117,16 +115,20 @@ def network_bound(network: Network) -> NetworkBound:
 
     Raises:
       ValueError: if a weight is not finite or so large that numbers may overflow, if a
-        std is not positive, or if a kernel is not skew.
+        std is not positive, if a kernel is not skew, or for fewer than two classes.
 
     Guarantee: see docs/guarantees.md, theorem 1.
     """
     _check(network)
     shape = network.image_shape
-    norm, error = Affine(1 + gamma(4), 0.0), Affine(gamma(4), 0.0)
+    scale = up(1 / float(np.min(network.std)))
+    largest = _largest_norm(network, scale)
+    norm, error = Affine(up(1 + gamma(4)), TINY), Affine(gamma(4), TINY)
+    norms = [norm(largest)]
     bounds: list[LayerBound] = []
     for layer in network.layers:
         bound, shape = layer.bound(shape)
+        norms.append(up(bound.inside * norm(largest) + bound.absolute))
         rounding = Affine(
             up(bound.relative * norm.slope),
             up(bound.relative * norm.offset + bound.absolute),
@@ -139,11 +141,28 @@ def network_bound(network: Network) -> NetworkBound:
             for before, offset in ((norm, bound.offset), (error, 0.0))
         )
         bounds.append(bound)
-    if not max(*norm, *error) < _LARGEST:
+        norms.append(norm(largest))
+    norms.append(_largest_hidden_unit(network.head, norm(largest)))
+    if not all(n < HUGE for n in norms):  # NaN is not
         raise ValueError("the weights are too large: numbers may overflow")
-    scale = up(1 / float(np.min(network.std)))
-    lipschitz = up(scale * math.prod(b.lipschitz for b in bounds))
+    lipschitz = scale
+    for bound in bounds:
+        lipschitz = up(lipschitz * bound.lipschitz) + TINY
     return NetworkBound(lipschitz, scale, norm, error, tuple(bounds))
+
+
+def _largest_norm(network: Network, scale: float) -> float:
+    """Bound on the norm of normalised images, and of those within their diameter."""
+    sides = 2 + float(np.max(np.abs(network.mean)))  # |x - mean|, one diameter away
+    return up(math.sqrt(math.prod(network.image_shape)) * sides * scale)
+
+
+def _largest_hidden_unit(head: Head, features: float) -> float:
+    """Bound on softplus' arguments and values; 0 for a linear head."""
+    if isinstance(head, Linear):
+        return 0.0
+    most = float(np.max(np.abs(head.hidden_bias))) + 1
+    return up(norm_bound(np.asarray(head.hidden_kernel)) * features + most)
 
 
 def _check(network: Network) -> None:
@@ -152,8 +171,15 @@ def _check(network: Network) -> None:
             raise ValueError(f"{_name(path)} must be float64, not {leaf.dtype}")
         if not np.isfinite(leaf).all():
             raise ValueError(f"{_name(path)} has an entry that is not finite")
-    if np.min(network.std) <= 0:
-        raise ValueError(f"std must be positive: {network.std}")
+        if not (np.abs(leaf) < HUGE).all():
+            raise ValueError(f"{_name(path)} has an entry of 2^300 or more")
+    if not np.min(network.std) >= 1 / HUGE:
+        raise ValueError(f"std must be positive, at least 2^-300: {network.std}")
+    head = network.head
+    if len(head[-1]) < 2:
+        raise ValueError("a network of fewer than two classes classifies nothing")
+    if isinstance(head, CurvatureWeights) and not len(head.hidden_bias):
+        raise ValueError("the curvature head has no hidden units")
 
 
 def _name(path) -> str:

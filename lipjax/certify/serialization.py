@@ -117,7 +117,6 @@ def certificate_rows(
             "prediction": prediction,
             "radius": radius if right else 0.0,
             "runner_up": int(certificates.runner_up[i]),
-            "slack": float(certificates.slack[i, certificates.runner_up[i]]),
             "model": model,
             "image": image_hash(x[i]),
         }

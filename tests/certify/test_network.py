@@ -146,7 +146,7 @@ def test_weights_that_may_overflow():
     network = small_network()
     first = network.layers[0]
     assert isinstance(first, SkewConvolution)
-    layers = (dataclasses.replace(first, bias=first.bias + 1e60), *network.layers[1:])
+    layers = (dataclasses.replace(first, bias=first.bias + 2.0**299), *network.layers[1:])
     with pytest.raises(ValueError, match="may overflow"):
         network_bound(dataclasses.replace(network, layers=layers))
 

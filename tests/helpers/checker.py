@@ -65,6 +65,7 @@ def make_head(rng, curved, depth=3, hidden=7, classes=3):
     model.kernel = rng.normal(size=(hidden if curved else depth, classes))
     model.bias = rng.normal(size=classes) / 4
     model.norm, model.error, model.lipschitz = (0, 1), (0, 0), 1.0
+    model.largest = 1e9
     if curved:
         model.hidden_kernel = rng.normal(size=(depth, hidden))
         model.hidden_bias = rng.normal(size=hidden)

@@ -30,7 +30,7 @@ def write_example(path, radius):
     sha256 = hashlib.sha256((path / "model.npz").read_bytes()).hexdigest()
     return {
         "index": 0, "label": 0, "prediction": 0, "radius": radius, "runner_up": 1,
-        "slack": 0.0, "model": sha256,
+        "model": sha256,
         "image": hashlib.sha256(x.tobytes()).hexdigest(), "classes": classes,
     }  # fmt: skip
 

@@ -19,7 +19,7 @@ def test_the_command_line(tmp_path, capsys, name):
     arguments = [paths[0], "--model", paths[1], "--data", paths[2]]
     assert checker.main(arguments) == 0
     assert capsys.readouterr().out.startswith("accepted: 1 certificates of 2 images")
-    (tmp_path / name).write_bytes(b"PK\x03\x04 no archive")
+    (tmp_path / name).write_bytes(b"PK\x03\x04 no archive\n")
     code = checker.main(arguments)
     said = capsys.readouterr().out
     assert said.count("\n") == 1

@@ -28,7 +28,9 @@ BROKEN = [
     (["label"], 1), (["label"], True), (["prediction"], 1), (["radius"], 0.1),
     (["radius"], 0), (["radius"], float("nan")), (["radius"], "0.2"), (["index"], 2),
     (["index"], 1), (["model"], "0"), (["image"], "0"), (["runner_up"], 2),
-    (["runner_up"], 0), (["slack"], -1), (["slack"], None), (["classes"], {}),
+    (["runner_up"], 0), (["classes"], {}), (["radius"], -0.0), (["radius"], 2**64),
+    (["radius"], 2.0**-101), (["classes", "2", "radius"], 2**64),
+    (["classes", "2", "radius"], 1), (["slack"], 0.0), (["label"], 0.0),
     (["classes", "1"], None), (["classes", "0"], {"radius": 9.0, "method": "closed"}),
     (["classes", "2", "radius"], 0.36), (["classes", "2", "radius"], float("inf")),
     (["classes", "2", "radius"], -1.0), (["classes", "2", "radius"], None),
@@ -56,7 +58,7 @@ def test_duplicates_are_rejected_and_a_radius_of_zero_is_not(tmp_path):
     row = write_example(tmp_path, 0.2)
     with pytest.raises(checker.Rejected, match="line 2: there is another"):
         check(tmp_path, row, row)
-    with pytest.raises(checker.Rejected, match="twice"):
+    with pytest.raises(checker.Rejected, match="not JSON as Python writes it"):
         check(tmp_path, json.dumps(row).replace("{", '{"radius": 9, ', 1))
     with pytest.raises(checker.Rejected, match="no certificate"):
         check(tmp_path)

@@ -48,9 +48,10 @@ def test_absolute_norm():
 def test_claims_of_a_convolution():
     rng = np.random.default_rng(1)
     layer = proven_layer(rng, TAYLOR[:6])
-    n, rho = checker.prove_convolution(layer)
+    n, (tiny, rho), (_, inside) = checker.prove_convolution(layer)
     assert n == 9 * 4 + 2
-    assert 10 * U < rho < 1e4 * U
+    assert 10 * U < rho < 1e4 * U and checker.TINY < tiny < 1e4 * checker.TINY
+    assert 0.9 < inside < 9
     layer.lipschitz *= 0.999
     with pytest.raises(ValueError, match="lipschitz"):
         checker.prove_convolution(layer)
@@ -87,7 +88,7 @@ def test_convolution_by_definition():
 def test_rounding_of_a_convolution_is_covered():
     rng = np.random.default_rng(3)
     layer = proven_layer(rng, TAYLOR[:7])
-    n, rho = checker.prove_convolution(layer)
+    n, (_, rho), _ = checker.prove_convolution(layer)
     z = rng.normal(size=(50, 4, 4, 4))
     exact = SimpleNamespace(**vars(layer))
     exact.taps, exact.bias = (

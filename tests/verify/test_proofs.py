@@ -40,7 +40,7 @@ def write_proof(folder, network, starts=(0,), count=12):
     """
     rng = np.random.default_rng(0)
     images = rng.integers(0, 17, (count, *network.image_shape)).astype(np.uint8)
-    x, labels = images / 16.0, np.zeros(count, np.int32)
+    x, labels = images / 16.0, np.zeros(count, np.int64)
     certifier = Certifier(network)
     curvatures, parts = certifier.curvatures, {}
     for start in starts:

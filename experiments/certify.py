@@ -8,7 +8,7 @@ The first command prints the certified robust accuracy at the six standard radii
 are l2, in pixels of [0, 1], and proven, rounding included: see docs/guarantees.md. The
 second command checks the proof with NumPy alone. The first one writes, in RUN:
 
-  certificates.jsonl  a line per image: index, label, prediction, radius, runner_up, and
+  certificates.jsonl  a line per image: index, label, prediction, radius, and
                       the proof against every other class
   model.npz           the exact network that the certificates hold for
   images.npz          the images

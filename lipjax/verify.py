@@ -16,12 +16,11 @@ import io
 import itertools
 import json
 import math
-import zipfile
 from collections import namedtuple
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace as Record
-from typing import Any
 
 import numpy as np
 from numpy.polynomial import polynomial
@@ -30,178 +29,149 @@ Array = np.ndarray
 U = 2.0**-53  # the unit roundoff
 UP = 1 + 32 * U  # covers a few operations of the bounds themselves
 TINY, HUGE = 2.0**-480, 2.0**300  # covers underflow; no overflow below HUGE
-LEAST = 2.0**-100  # the least positive radius
+ONE, SLOPE = np.eye(2)  # pairs of numbers are affine functions, offset and slope
 ANGLES = {"maxmin": 0, "max": 0, "householder": 1, "projection": 1, "householder2": 3}
 ROUNDING = {"householder": 64 * U, "projection": 64 * U, "householder2": 512 * U}
-LINE = "index label prediction radius runner_up model image classes".split()
-ENTRY = {"closed": ["radius", "method"], "dual": ["radius", "method", "eta", "delta"]}
-SKEW = "kind coefficients stride lipschitz norm absolute_norm".split()
+Report = namedtuple("Report", "certificates images mean_radius margin")
+HEADER = "format image_shape layers".split()
+LINE = "index label prediction radius model image classes".split()
+PARTS = "kernel bias coefficients claims".split()  # claims: bounds of ||J|| and p(J)
+HEAD = "hidden_kernel hidden_bias curvatures kernel bias".split()
 
 
 class Rejected(Exception):
     """Something is not proven; the message says what, in one line."""
 
 
-class Unusable(Exception):
-    """A file cannot be read as what it should be."""
-
-
-Report = namedtuple("Report", "certificates images mean_radius margin")
-
-
 @np.errstate(all="ignore")  # comparisons refuse what has overflowed
 def verify(certificates: str | Path, model: str | Path, data: str | Path) -> Report:
-    """Verifies all certificates in a file; raises Rejected or Unusable."""
-    with reading(model, Unusable):
+    """Verifies all certificates; raises Rejected, or ValueError for unusable files."""
+    with reading(model, ValueError):
         network = read_model(Path(model).read_bytes())
-    with reading(data, Unusable):
-        images = read_images(Path(data).read_bytes(), network.shape)
-    with reading(certificates, Unusable):
+    with reading(data, ValueError):
+        images = read_images(Path(data).read_bytes(), network.image_shape)
+    with reading(certificates, ValueError):
         *lines, rest = Path(certificates).read_bytes().split(b"\n")
-        require(not rest, "the last line does not end")
+        require(lines and not rest, "it has no certificate, or its last line no end")
     with reading(model, Rejected):
         prove_features(network)
         prove_head(network)
-    radii, margin = [], math.inf
+    radii, margin, batch = [], math.inf, []
     with reading(certificates, Rejected):
-        require(lines, "it contains no certificate")
-        checked = read_lines(Path(certificates).name, lines, network, images)
-        while batch := list(itertools.islice(checked, 128)):
-            margin = min(margin, check_batch(batch, network, images))
-            radii += [certificate.radius for certificate in batch]
+        for i, line in enumerate(lines, 1):
+            with reading(f"line {i}", ValueError):
+                batch.append(read_certificate(line, network, images))
+            if i % 128 == 0 or i == len(lines):
+                margin = min(margin, check_batch(batch, network, images))
+                radii += [certificate.radius for certificate in batch]
+                batch.clear()
     return Report(len(radii), len(images.bytes), math.fsum(radii) / len(radii), margin)
 
 
 @contextlib.contextmanager
-def reading(where: str | Path, refusal: type[Exception]) -> Any:
+def reading(where: str | Path, refusal: type[Exception]) -> Iterator[None]:
     """Turns any failure to use an input into one line that says where."""
     try:
         yield
-    except (Rejected, Unusable):
-        raise
     except Exception as error:
         text = f"no such key: {error}" if isinstance(error, KeyError) else str(error)
         raise refusal(f"{where}: {' '.join(text.split()):.300}") from error
 
 
-def require(holds: Any, otherwise: str) -> None:
+def require(holds: object, otherwise: str) -> None:
     if not holds:
         raise ValueError(otherwise)
 
 
-def number(value: Any, least: float = 0, end: float = HUGE, kind: type = float) -> Any:
+def number(value, least: float = 0, end: float = HUGE, kind: type = float):
     """The value, if it is a number of this kind in the range [least, end), not -0."""
     fits = type(value) is kind and least <= value < end and str(value) != "-0.0"
     require(fits, f"{str(value):.40} is not {kind.__name__} in [{least:g}, {end:g})")
     return value
 
 
-def read_json(text: bytes) -> Any:
+def read_json(text: bytes, keys: Sequence[str]) -> dict:
     value = json.loads(text)
     require(json.dumps(value).encode() == text, "it is not JSON as Python writes it")
+    require(list(value) == list(keys), f"the keys are not {', '.join(keys)}")
     return value
 
 
 def read_arrays(content: bytes) -> dict[str, Array]:
     """Reads an .npz archive, if it is as NumPy's savez writes it."""
-    arrays, left = {}, len(content)
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        for entry in archive.infolist():
-            left -= entry.file_size
-            name = entry.filename.removesuffix(".npy")
-            fits = entry.compress_type == 0 < left and name not in arrays
-            require(fits, f"{name} appears twice, is compressed or too large")
-            with archive.open(entry) as file:
-                arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
-            again = io.BytesIO()
-            np.lib.format.write_array(again, np.array(arrays[name], order="C"))
-            same = again.getvalue() == archive.read(entry)
-            require(same, f"{name} is not an array as NumPy writes it")
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        size = sum(entry.file_size for entry in archive.zip.infolist())
+        require(size < len(content), "its arrays are compressed")
+        arrays = dict(archive)
+    np.savez(again := io.BytesIO(), **arrays)
+    same = len(again.getvalue()) == len(content)  # some bytes depend on the platform
+    require(same, "it is not an archive as NumPy's savez writes it")
     return arrays
+
+
+def check_arrays(arrays: dict[str, Array], shapes: dict[str, tuple]) -> None:
+    require(list(arrays) == list(shapes), f"the arrays are not {', '.join(shapes)}")
+    types = {"header": "u1", "images": "u1", "labels": "i8", "levels": "i8"}
+    for name, x in arrays.items():
+        kind, shape = np.dtype(types.get(name, "f8")), shapes[name]
+        fits = x.dtype == kind and x.shape == shape and x.flags.c_contiguous
+        fits = fits and (np.abs(x) < HUGE).all()
+        require(fits, f"{name} is not {kind} of the shape {shape}, below 2^300")
 
 
 def read_images(content: bytes, shape: tuple[int, ...]) -> Record:
     """Reads images.npz: a pixel is byte / levels."""
     arrays = read_arrays(content)
-    images, labels, levels = (arrays.pop(k) for k in ("images", "labels", "levels"))
-    require(not arrays, "it has arrays of other names")
-    types = images.dtype == np.uint8 and labels.dtype == levels.dtype == np.int64
-    require(types, "the types are not uint8, int64 and int64")
-    fits = images.shape[1:] == shape and labels.shape == images.shape[:1]
-    require(fits, f"the images are not [n, {str(shape)[1:-1]}] with n labels")
-    require(levels.shape == () and 0 < levels < 256, "levels is not in [1, 255]")
-    return Record(bytes=images, levels=float(levels), labels=labels.tolist())
+    n = number(len(images := arrays["images"]), 1, kind=int)
+    check_arrays(arrays, {"images": (n, *shape), "labels": (n,), "levels": ()})
+    levels, labels = number(arrays["levels"].item(), 1, 256, int), arrays["labels"]
+    return Record(bytes=images, levels=float(levels), labels=labels, seen=set())
 
 
 def read_model(content: bytes) -> Record:
     """Reads model.npz and trusts none of its claims."""
-    source = read_arrays(content)
-    header = read_json(source["header"].tobytes())
-    require(header["format"] == "lipjax model 1", "the format is unknown")
-    keys_are(header, ["format", "image_shape", "layers", "head"])
-    fits = source["header"].dtype == np.uint8 and source["header"].ndim == 1
-    require(fits, "the header is not bytes")
-
-    def floats(name: str, *shape: int) -> Array:
-        fits = source[name].dtype == np.float64 and source[name].shape == shape
-        require(fits, f"{name} is not float64 of the shape {shape}")
-        return model.arrays.setdefault(name, source[name])
-
-    h, w, c = shape = tuple(number(n, 1, 2**20, int) for n in header["image_shape"])
-    model = Record(sha256=hashlib.sha256(content).hexdigest(), shape=shape)
-    model.layers, model.arrays, model.proven = [], {}, set()
-    model.mean, model.std = floats("mean", c), floats("std", c)
+    arrays = read_arrays(content)
+    header = read_json(bytes(arrays["header"].tolist()), HEADER)
+    require(header["format"] == "lipjax model 2", "the format is unknown")
+    h, w, c = image = tuple(number(n, 1, 2**20, int) for n in header["image_shape"])
+    model = Record(layers=[], proven=set(), mean=arrays["mean"], std=arrays["std"])
+    model.image_shape, model.sha256 = image, hashlib.sha256(content).hexdigest()
+    shapes: dict[str, tuple] = {"mean": (c,), "std": (c,)}
     for i, fields in enumerate(header["layers"]):
-        name, kind = f"layers.{i}", fields["kind"]
-        layer = Record(name=name, kind=kind, lipschitz=number(fields["lipschitz"]))
-        skew = kind == "skew_convolution"
-        keys_are(fields, SKEW if skew else ["kind", "lipschitz"])
+        layer = Record(**fields, name=f"layers.{i}", lipschitz=1.0)
+        model.layers.append(layer)
+        require(list(fields) == ["kind", "stride"], "a layer has other keys")
+        skew = layer.kind == "skew_convolution"
+        s = number(layer.stride, 1, 2**20 if skew else 2, int)
         if skew:
-            s = layer.stride = number(fields["stride"], 1, kind=int)
-            k, width = source[f"{name}.kernel"].shape[1:3]
-            kernel = layer.kernel = floats(f"{name}.kernel", k, k, width, width)
-            fits = k % 2 and h % s == w % s == 0 and c * s * s <= width
-            require(fits, f"{name}: the kernel or the stride does not fit")
-            c = number(source[f"{name}.bias"].size, 1, width + 1, int)
+            names = [f"{layer.name}.{part}" for part in PARTS]
+            vars(layer).update(zip(PARTS, map(arrays.get, names), strict=True))
+            (k, *_, width), d = layer.kernel.shape, len(layer.coefficients)
+            least, c = c * s * s, len(layer.bias)
+            fits = k % 2 and h % s == w % s == 0 and least <= width >= c > 0
+            require(fits and 0 < d < 50, f"{layer.name}: the shapes do not fit")
+            sizes = (k, k, width, width), (c,), (d,), (2,)
+            shapes.update(zip(names, sizes, strict=True))
             layer.size = h, w, _ = h // s, w // s, width
-            layer.coefficients = fields["coefficients"]
-            require(0 < len(layer.coefficients) < 50, f"{name}: the degree is wrong")
-            for a in layer.coefficients:
-                require(type(a) is float, f"{name}: a coefficient is no float")
-                number(abs(a), 1 / HUGE if a else 0)
-            layer.bias, layer.norm = floats(f"{name}.bias", c), number(fields["norm"])
-            layer.absolute_norm = number(fields["absolute_norm"])
-            y, x = (min(k // 2, n - 1) for n in (h, w))  # farther taps meet no pixel
-            layer.steps = list(itertools.product(range(-y, y + 1), range(-x, x + 1)))
-            taps = kernel[k // 2 - y : k // 2 + y + 1, k // 2 - x : k // 2 + x + 1]
-            layer.taps = taps.reshape(-1, width, width)
-        elif kind == "flatten":
+            y, x = (k // 2 - min(k // 2, n - 1) for n in (h, w))
+            layer.kernel = layer.kernel[y : k - y, x : k - x]  # the taps that act
+        elif layer.kind == "flatten":
             h, w, c = 1, 1, h * w * c
         else:
-            require(c % 2 == 0, f"{name}: the number of channels is odd")
-            angles = (f"{name}.angle{j}" for j in range(ANGLES[kind]))
-            layer.angles = [floats(angle, c // 2) for angle in angles]
-            c = c // 2 if kind in ("max", "projection") else c
-        model.layers.append(layer)
-    model.depth = inputs = h * w * c
-    output = {"linear": "head.", "curvature": "head.output_"}[header["head"]]
-    model.curved = header["head"] == "curvature"
-    model.classes = source[f"{output}bias"].size
-    require(model.classes > 1, "the classes are fewer than two")
-    if model.curved:
-        inputs = source["head.hidden_bias"].size
-        require(inputs, "the head has no hidden units")
-        model.hidden_kernel = floats("head.hidden_kernel", model.depth, inputs)
-        model.hidden_bias = floats("head.hidden_bias", inputs)
-        model.curvatures = floats("head.curvatures", model.classes, model.classes)
-    model.kernel = floats(f"{output}kernel", inputs, model.classes)
-    model.bias = floats(f"{output}bias", model.classes)
-    require(source.keys() == {"header", *model.arrays}, "it has arrays of other names")
+            angles = [f"{layer.name}.angle{j}" for j in range(ANGLES[layer.kind])]
+            shapes |= dict.fromkeys(angles, (c // 2,))
+            layer.angles = [arrays[angle] for angle in angles]
+            c = c // 2 if layer.kind in ("max", "projection") else c
+    names = [f"head.{part}" for part in HEAD]
+    vars(model).update(zip(HEAD, map(arrays.get, names), strict=True))
+    depth = model.depth = h * w * c
+    classes = model.classes = number(model.bias.size, 2, kind=int)
+    width, model.curved = number(len(model.kernel), 1, kind=int), names[0] in arrays
+    inputs = width if model.curved else depth
+    sizes = (depth, width), (width,), 2 * (classes,), (inputs, classes), (classes,)
+    shapes.update(list(zip(names, sizes, strict=True))[0 if model.curved else 3 :])
+    check_arrays(arrays, shapes | {"header": arrays["header"].shape})
     return model
-
-
-def keys_are(fields: dict, names: list[str]) -> None:
-    require(list(fields) == names, f"the keys are not {', '.join(names)}")
 
 
 def features_of(model: Record, images: Array) -> Array:
@@ -222,13 +192,14 @@ def convolution(layer: Record, z: Array) -> Array:
     (n, _, _, c), (h, w, width), s = z.shape, layer.size, layer.stride
     z = z.reshape(n, h, s, w, s, c).transpose(0, 1, 3, 5, 2, 4).reshape(n, h, w, -1)
     z = np.pad(z, [(0, 0), (0, 0), (0, 0), (0, width - z.shape[-1])])
-    half, result = len(layer.kernel) // 2, layer.coefficients[-1] * z
+    y, x = (n // 2 for n in layer.kernel.shape[:2])
+    result = layer.coefficients[-1] * z
     for a in layer.coefficients[-2::-1]:
-        border = np.pad(result, [(0, 0), (half, half), (half, half), (0, 0)])
+        border = np.pad(result, [(0, 0), (y, y), (x, x), (0, 0)])
         result = a * z
-        for (y, x), tap in zip(layer.steps, layer.taps, strict=True):  # A_t^T z_(p+t)
-            part = border[:, half + y : half + y + h, half + x : half + x + w]
-            result += (part.reshape(-1, width) @ tap).reshape(result.shape)
+        for i, j in np.ndindex(layer.kernel.shape[:2]):  # A_t^T z_(p+t)
+            part = border[:, i : i + h, j : j + w].reshape(-1, width)
+            result += (part @ layer.kernel[i, j]).reshape(result.shape)
     return result[..., : len(layer.bias)] + layer.bias
 
 
@@ -238,10 +209,9 @@ def activation(kind: str, a: Array, b: Array, *angles: Array) -> Array:
     def reflected(t: Array) -> tuple[Array, Array]:
         return a * np.cos(t) + b * np.sin(t), a * np.sin(t) - b * np.cos(t)
 
-    if kind == "max":
-        return np.maximum(a, b)
-    if kind == "maxmin":
-        return np.concatenate([np.maximum(a, b), np.minimum(a, b)], axis=-1)
+    if kind in ("max", "maxmin"):
+        larger, smaller = np.maximum(a, b), np.minimum(a, b)
+        return larger if kind == "max" else np.concatenate([larger, smaller], axis=-1)
     if kind == "projection":
         b, half = np.abs(b), np.clip(angles[0], 0, np.pi) / 2
         s, c = np.sin(half), np.cos(half)
@@ -277,104 +247,69 @@ def lower(x: Array) -> Array:
     return x - 32 * U * np.abs(x)  # covers a few operations, too
 
 
-def norm_of(x: Array, sign: int = 1) -> Array:
-    """Euclidean norms along the last axis, rounded up (with the sign -1, down)."""
-    norms = np.sqrt(np.square(x).sum(axis=-1))
-    return (1 + sign * gamma(x.shape[-1] // 2 + 8)) * norms + max(sign, 0) * TINY
+def norm_of(x: Array) -> Array:
+    """Bounds on the Euclidean norms along the last axis."""
+    return (1 + gamma(x.shape[-1] + 8)) * np.sqrt(np.square(x).sum(axis=-1)) + TINY
 
 
 def prove_features(model: Record) -> None:
-    """Proves the claims for every layer: L = lipschitz, and N and E, affine in n0.
-
-    Pairs of numbers stand for an affine function: offset and slope.
-    """
-    for name, array in model.arrays.items():
-        require((np.abs(array) < HUGE).all(), f"{name} has a number that is no float")
+    """Proves the claims for every layer: L = lipschitz, and N and E, affine in n0."""
     require((model.std >= 1 / HUGE).all(), "std is not positive")
     model.per_unit = model.lipschitz = UP / float(model.std.min())
-    sides = 2 + np.abs(model.mean).max()  # n0 within a diameter of all images
-    model.largest = UP * math.sqrt(math.prod(model.shape)) * sides * model.per_unit
-    model.norm, model.error = UP * np.array([[TINY, 1 + gamma(4)], [TINY, gamma(4)]])
-    check_size(model, model.norm)
+    model.error = UP * (TINY * ONE + gamma(4) * SLOPE)
+    model.norm = UP * (SLOPE + model.error)
+    model.norms = [model.norm]  # of all vectors that are computed on the way
     for layer in model.layers:
-        bias, inside = np.zeros(2), np.array([0, 1])
-        rounding = np.array([TINY, ROUNDING.get(layer.kind, 0)])
-        with reading(layer.name, ValueError):
-            if layer.kind == "skew_convolution":
-                n, rounding, inside = prove_convolution(layer)
-                bias[0] = UP * norm_of(layer.bias) * np.sqrt(np.prod(layer.size[:2]))
-                rounding[0] += UP * gamma(n) * bias[0] + TINY
-            else:
-                require(layer.lipschitz >= 1, "lipschitz is below 1")
-        check_size(model, UP * after(inside, model.norm))
-        fresh = UP * after(rounding, model.norm)
+        rounding = TINY * ONE + ROUNDING.get(layer.kind, 0) * SLOPE
+        bias, inside = 0 * ONE, SLOPE
+        if layer.kind == "skew_convolution":
+            with reading(layer.name, ValueError):
+                rounding, bias, inside = prove_convolution(layer)
+        fresh = UP * (rounding[1] * model.norm + rounding[0] * ONE)
+        model.norms.append(UP * (inside[1] * model.norm + inside[0] * ONE))
         model.norm = UP * (UP * layer.lipschitz * model.norm + bias + fresh)
         model.error = UP * (UP * layer.lipschitz * model.error + fresh)
         model.lipschitz = UP * (UP * layer.lipschitz * model.lipschitz + TINY)
-        check_size(model, model.norm)
+        model.norms.append(model.norm)
 
 
-def after(f: Array, g: Array) -> Array:
-    """The affine function f(g), of pairs that are offset and slope."""
-    return f[1] * g + np.array([f[0], 0])
-
-
-def check_size(model: Record, norm: Array) -> None:
-    require(norm[0] + norm[1] * model.largest < HUGE, "numbers may overflow")
-
-
-def prove_convolution(layer: Record) -> tuple[int, Array, Array]:
-    """Proves the claims for a skew convolution.
-
-    Returns n, and the error of p(J) and the norm of Horner's iterates, both affine in
-    the norm of the input.
-    """
-    kernel, a, (h, w, c) = layer.kernel, layer.coefficients, layer.size
-    norm, absolute, k = layer.norm, layer.absolute_norm, len(kernel)
+def prove_convolution(layer: Record) -> tuple[Array, Array, Array]:
+    """Proves a convolution's claims; returns the norms of errors, bias and iterates."""
+    kernel, a, (h, w, c) = layer.kernel, layer.coefficients.tolist(), layer.size
+    norm, layer.lipschitz = (number(claim) for claim in layer.claims.tolist())
     require((kernel == -kernel[::-1, ::-1].swapaxes(2, 3)).all(), "it is not skew")
-    if layer.taps.any():
-        s = np.abs(layer.taps).sum(axis=0) + TINY
-        # Collatz and Wielandt: if v > 0, no eigenvalue of S exceeds max (S v)_i / v_i.
-        v = np.linalg.solve(absolute * np.eye(c) - s, np.ones(c))
-        ratios = UP * (1 + gamma(c + len(layer.taps))) * (s @ v) / v
-        require((v > 0).all() and ratios.max() <= absolute, "absolute_norm not proven")
-        require(norm_holds(layer), "norm not proven")
+    rows = np.abs(kernel).sum(axis=(0, 1, 3))  # of a symmetric matrix: its norm is less
+    absolute = UP * (1 + gamma(kernel.size)) * float(rows.max()) + TINY
+    require(not rows.any() or norm_holds(layer, norm, absolute), "norm not proven")
+    require(all(v == 0 or abs(v) >= 1 / HUGE for v in a), "a coefficient is too small")
     require(gain_holds(a, norm, UP * layer.lipschitz), "lipschitz not proven")
-    n = min(k, h) * min(k, w) * c + 2
-    error, grid = (
-        UP * np.array([TINY, gamma(n) * abs(a[-1])]),
-        np.linspace(0, norm, 999),
-    )
-    iterate = inside = UP * (np.array([0, abs(a[-1])]) + error)
-    for j in reversed(range(len(a) - 1)):
-        error = UP * (norm * error + gamma(n) * absolute * iterate)
-        error = UP * (error + UP * np.array([TINY, gamma(n) * abs(a[j])]))
-        gain = UP * float(abs(polynomial.polyval(1j * grid, a[j:])).max()) + TINY
-        for growth in 2.0 ** np.arange(-17, 9):
-            if gain_holds(a[j:], norm, gain):
-                break
-            gain *= 1 + growth
-        iterate = UP * (np.array([0, gain]) + error)
+    unit = gamma(min(len(kernel), h) * min(kernel.shape[1], w) * c + 2)
+    grid = 1j * np.linspace(0, norm, 1000)
+    iterate = error = inside = 0 * ONE
+    for j in reversed(range(len(a))):
+        fresh = UP * unit * (absolute * iterate + abs(a[j]) * SLOPE)
+        error = UP * (UP * norm * error + fresh + TINY * ONE)
+        # Between points of the grid |p| rises by at most its slope times half a step.
+        slope = polynomial.polyval(norm, polynomial.polyder(np.abs(a[j:])))
+        gain = np.abs(polynomial.polyval(grid, a[j:])).max() + norm / 999 * slope
+        iterate = UP * (UP * gain * SLOPE + error)
         inside = np.maximum(inside, iterate)
-    return n, error, inside
+    bias = UP * float(norm_of(layer.bias)) * math.sqrt(h * w) * ONE
+    return UP * (error + UP * unit * bias + TINY * ONE), bias, inside
 
 
-def norm_holds(layer: Record) -> bool:
-    """Whether ||J|| is at most the claimed norm, given that absolute_norm is proven.
-
-    At each frequency of the torus, norm I - iK has to be positive, K = C + iS for the
-    sums C of A_t cos and S of A_t sin. (-iK has the opposite frequency's eigenvalues.)
-    A Hermitian X + iY is positive if and only if the real [[X, -Y], [Y, X]] is.
-    """
-    (h, w, c), (y, x), norm = layer.size, layer.steps[-1], layer.norm  # longest step
-    sides = h + y if y else 1, w + x if x else 1
-    # Each entry of C and S errs by less than gamma times that of the sum of |A_t|.
-    rounding = 2 * layer.absolute_norm * gamma(len(layer.steps) + 64) + 9 * U * norm
-    for frequency in itertools.product(*map(range, sides)):
-        turns = layer.steps @ np.multiply(frequency, sides[::-1]) % math.prod(sides)
-        angles = 2 * np.pi * (turns / math.prod(sides))
-        cosine = np.tensordot(np.cos(angles), layer.taps, 1)
-        shifted = np.tensordot(np.sin(angles), layer.taps, 1) + norm * np.eye(c)
+def norm_holds(layer: Record, norm: float, absolute: float) -> bool:
+    """Whether ||J|| is at most the norm; `absolute` is a bound on || |J| ||."""
+    (h, w, _), (m, n) = layer.size, layer.kernel.shape[:2]
+    h, w = (h + m // 2) ** (m > 1), (w + n // 2) ** (n > 1)  # the torus
+    y, x = np.arange(m) - m // 2, np.arange(n) - n // 2
+    # At each frequency norm I - iK has to be positive, for K = C + iS with the sums of
+    # A_t cos and A_t sin, which err by gamma sum |A_t|. X + iY is [[X, -Y], [Y, X]].
+    rounding = 2 * absolute * gamma(y.size * x.size + 64) + 9 * U * norm
+    for i, j in np.ndindex(h, w):
+        angles = 2 * np.pi * (np.add.outer(y * i * w, x * j * h) % (h * w) / (h * w))
+        cosine, sine = (np.tensordot(f(angles), layer.kernel) for f in (np.cos, np.sin))
+        shifted = sine + norm * np.eye(len(sine))
         if not positive(np.block([[shifted, cosine], [-cosine, shifted]]), rounding):
             return False
     return True
@@ -391,25 +326,28 @@ def positive(matrix: Array, rounding: float) -> bool:
 
 
 def gain_holds(coefficients: list[float], end: float, claim: float) -> bool:
-    """Whether |p(i theta)| < claim for 0 <= theta <= end, exactly, by Sturm's theorem.
+    """Whether |p(i theta)| < claim for 0 <= theta <= end, in exact arithmetic.
 
-    q(s) = claim^2 - |p(i theta)|^2, s = theta^2, must be positive at both ends and have
-    no root between them: its Sturm chain changes sign as often at 0 as at end^2.
+    q(s) = claim^2 - |p(i theta)|^2, s = theta^2, is positive on an interval where its
+    Bernstein coefficients are: on [0, end^2], else on both halves of it, and so on.
     """
-    q = np.array([Fraction(claim) ** 2] + [Fraction(0)] * (len(coefficients) - 1))
-    for (j, a), (k, b) in itertools.product(enumerate(coefficients), repeat=2):
-        if (j - k) % 2 == 0:  # a i^j times the conjugate of b i^k is real
-            q[(j + k) // 2] -= (-1) ** (abs(j - k) // 2) * Fraction(a) * Fraction(b)
-    chain, ends = [polynomial.polytrim(q)], []
-    rest = polynomial.polyder(chain[0])
-    while rest.any():
-        chain.append(rest / abs(rest[-1]))
-        rest = -polynomial.polydiv(chain[-2], chain[-1])[1]
-    for s in (Fraction(0), Fraction(end) ** 2):
-        values = [polynomial.polyval(s, p) for p in chain]
-        signs = [values[0] > 0] + [v > 0 for v in values if v]
-        ends.append((signs[0], sum(x != y for x, y in itertools.pairwise(signs))))
-    return ends[0] == ends[1] and ends[0][0]
+    signed = [Fraction(a) * (-1) ** (k // 2) for k, a in enumerate([*coefficients, 0])]
+    re, im = (polynomial.polymul(x, x) for x in (signed[::2], signed[1::2]))
+    q = polynomial.polysub([Fraction(claim) ** 2], polynomial.polyadd(re, [0, *im]))
+    n, end = len(q) - 1, Fraction(end) ** 2
+    q = [a * end**k / math.comb(n, k) for k, a in enumerate(q)]
+    b = [sum(math.comb(i, k) * q[k] for k in range(i + 1)) for i in range(n + 1)]
+    pieces = [[int(x * math.lcm(*(y.denominator for y in b))) for x in b]]
+    while pieces:
+        rows = [pieces.pop()]
+        if min(rows[0][0], rows[0][-1]) <= 0 or len(pieces) > 99:  # endless at a touch
+            return False
+        if min(rows[0]) <= 0:  # de Casteljau's algorithm, without dividing by 2
+            for _ in range(n):
+                rows.append([x + y for x, y in itertools.pairwise(rows[-1])])
+            pieces.append([row[0] << n - k for k, row in enumerate(rows)])
+            pieces.append([row[-1] << n - k for k, row in enumerate(rows)][::-1])
+    return True
 
 
 def prove_head(model: Record) -> None:
@@ -424,9 +362,6 @@ def prove_head(model: Record) -> None:
         kappa = model.kappa = gamma(model.depth + 4) + 24 * U
         unit = UP * (kappa + model.tail) * (1 + 2 * kappa + gamma(2 * hidden + 8))
         model.slope, model.offset = model.units @ kernel, model.sizes @ kernel
-        largest = model.norm[0] + model.norm[1] * model.largest
-        unbounded = UP * (model.units * largest + model.sizes).max()
-        require(unbounded < HUGE, "numbers of the head may overflow")
     model.offset = UP * (unit * model.offset + model.tail * np.abs(model.bias)) + TINY
     model.slope = UP * unit * model.slope
 
@@ -440,62 +375,44 @@ def curvature(model: Record, y: int, t: int) -> float:
         gram = root.T @ root if root.shape[0] > root.shape[1] else root @ root.T
         error = gamma(max(root.shape) + 16) * np.trace(gram) + 64 * U * claim
         holds = positive(4 * claim * np.eye(len(gram)) - gram, UP * error)
-        if claim < 0 or (root.any() and not holds):
-            raise Rejected(f"the curvature {claim} of {y} over {t} is not proven")
+        proven = claim >= 0 and (holds or not root.any())
+        require(proven, f"the curvature {claim} of {y} over {t} is not proven")
         model.proven.add((y, t))
     return claim
 
 
-def read_lines(name: str, lines: list, model: Record, images: Record) -> Any:
-    """Yields the certificates after all checks that need no execution."""
-    seen: set[int] = set()
-    for i, line in enumerate(lines, 1):
-        with reading(f"{name} line {i}", Rejected):
-            fields = read_json(line)
-            index = number(fields["index"], 0, len(images.bytes), int)
-            require(index not in seen, f"there is another one for image {index}")
-        seen.add(index)
-        with reading(where := f"{name} line {i} (image {index})", Rejected):
-            certificate = read_certificate(fields, images.bytes[index], model, images)
-        yield Record(where=where, index=index, **certificate)
-
-
-def read_certificate(fields: dict, x: Array, model: Record, images: Record) -> dict:
-    """Checks all of a certificate of the image x, in bytes, except its radii."""
-    keys_are(fields, LINE)
+def read_certificate(line: bytes, model: Record, images: Record) -> Record:
+    """Checks all of a certificate that needs no execution."""
+    fields = read_json(line, LINE)
     require(fields["model"] == model.sha256, "it belongs to another model")
-    pixels = x / images.levels
+    index = number(fields["index"], 0, len(images.bytes), int)
+    require(index not in images.seen, f"there is another one for image {index}")
+    images.seen.add(index)
+    pixels = images.bytes[index] / images.levels
     require((pixels <= 1).all(), "a pixel is not in [0, 1]")
     digest = hashlib.sha256(pixels.astype("<f8").tobytes()).hexdigest()
     require(fields["image"] == digest, "it belongs to another image")
-    keys = "label", "prediction", "runner_up"
-    label, y, second = (number(fields[k], 0, model.classes, int) for k in keys)
-    require(label == images.labels[fields["index"]], "the label is not the image's")
+    label, y = (number(fields[key], 0, model.classes, int) for key in LINE[1:3])
+    require(label == images.labels[index], "the label is not the image's")
     radius = number(fields["radius"])
-    require(radius == 0 or radius >= LEAST, "its radius is below 2^-100")
     require(radius == 0 or y == label, "the prediction is wrong and has a radius")
     others = [t for t in range(model.classes) if t != y] if radius else []
     classes, entries = fields["classes"], []
-    keys_are(classes, list(map(str, others)))
+    require(list(classes) == list(map(str, others)), "the classes are not the others")
     for t in others:
-        with reading(f"class {t}", ValueError):
-            entry = Record(**{"eta": 0.0, "delta": "", **classes[str(t)]}, y=y, t=t)
-            keys_are(classes[str(t)], ENTRY[entry.method])
-            require(number(entry.radius) >= radius, "its radius is below the image's")
-            dual, _ = entry.method == "dual", number(entry.eta)
-            require(model.curved or not dual, "the head is linear")
-            content = base64.b64decode(entry.delta, validate=True)
-            same = base64.b64encode(content).decode() == entry.delta
-            delta = np.frombuffer(content, "<f4")
-            fits = (
-                same and delta.size == model.depth * dual and np.isfinite(delta).all()
-            )
-            require(fits, f"delta is not {model.depth} finite numbers")
-            entry.delta = delta.astype(np.float64) if dual else 0.0
-            entries.append(entry)
-    least = classes[str(second)]["radius"] if radius else 0
-    require(least == radius, "the radius is not the runner-up's")
-    return {"prediction": y, "radius": radius, "entries": entries}
+        entry = Record(**{"eta": 0.0, "delta": "", **classes[str(t)]}, y=y, t=t)
+        keys = ["radius", "eta", "delta"] if entry.delta else ["radius"]
+        require(list(classes[str(t)]) == keys, f"class {t} has other keys")
+        delta = np.frombuffer(base64.b64decode(entry.delta), "<f4")
+        same = base64.b64encode(delta.tobytes()).decode() == entry.delta
+        fits = delta.size in (0, model.depth) and np.isfinite(delta).all()
+        require(same and fits, f"class {t}: delta is not {model.depth} finite numbers")
+        entry.radius, entry.eta = number(entry.radius), number(entry.eta)
+        entry.delta = delta.astype(np.float64) if delta.size else 0.0
+        entries.append(entry)
+    least = min([entry.radius for entry in entries], default=0)
+    require(radius == least, "the radius is not the least of its classes")
+    return Record(index=index, prediction=y, radius=radius, entries=entries)
 
 
 def check_batch(batch: list[Record], model: Record, images: Record) -> float:
@@ -503,20 +420,21 @@ def check_batch(batch: list[Record], model: Record, images: Record) -> float:
     pixels = images.bytes[[c.index for c in batch]] / images.levels
     n0 = norm_of(((pixels - model.mean) / model.std).reshape(len(batch), -1))
     features = features_of(model, pixels)
-    for c, logits in zip(batch, head_of(model, features)[0], strict=True):
-        # Summed in another order, a tie may break the other way. It proves no radius.
-        near = logits.max() - 2.0**-30 * np.abs(logits).max()
-        if not logits[c.prediction] >= near:
-            raise Rejected(f"{c.where}: the prediction is {logits.argmax()}")
+    for c, z in zip(batch, head_of(model, features)[0], strict=True):
+        near = z.max() - 2.0**-30 * np.abs(z).max()  # a tie may break either way
+        require(
+            z[c.prediction] >= near, f"image {c.index}: prediction {z.argmax()} is due"
+        )
     rows = [i for i, c in enumerate(batch) for _ in c.entries]
     entries = [entry for c in batch for entry in c.entries]
     if not rows:
         return math.inf
     radii = proven_radii(features[rows], n0[rows], entries, model).tolist()
     for i, entry, radius in zip(rows, entries, radii, strict=True):
-        if not entry.radius <= radius:
-            claim = f"the radius {entry.radius} against class {entry.t} is not proven"
-            raise Rejected(f"{batch[i].where}: {claim} ({max(0.0, radius)} is)")
+        claim = f"the radius {entry.radius} against class {entry.t} is not proven"
+        require(
+            entry.radius <= radius, f"image {batch[i].index}: {claim} ({radius} is)"
+        )
     return min(r - entry.radius for r, entry in zip(radii, entries, strict=True))
 
 
@@ -524,12 +442,10 @@ def proven_radii(features: Array, n0: Array, entries: list, model: Record) -> Ar
     """Proven radii of features [n, D] against a class each; NaN or below 0 if none."""
     y, t = np.array([(entry.y, entry.t) for entry in entries]).T
     eta, claims = np.array([(entry.eta, entry.radius) for entry in entries]).T
-    # n0, N and E for all images within the claimed radius.
-    reach = UP * (n0 + UP * model.per_unit * claims)
+    reach = UP * (n0 + UP * model.per_unit * claims)  # n0 within the claimed radius
     norm, error = (UP * (a + b * reach) for a, b in (model.norm, model.error))
-    # The dual holds for any delta: take the one that leads to the rounded sum.
     points = np.array([f + e.delta for f, e in zip(features, entries, strict=True)])
-    delta = points - features
+    delta = points - features  # of the rounded sum: the dual holds for any delta
     length, here = norm_of(delta), UP * (norm + norm_of(delta))
     logits, slopes = head_of(model, points)
     g = logits[range(len(y)), y] - logits[range(len(y)), t]
@@ -538,10 +454,10 @@ def proven_radii(features: Array, n0: Array, entries: list, model: Record) -> Ar
         rounding = rounding + UP * (model.slope[k] * size + model.offset[k])
     g = lower(g - UP * rounding)
     gradient = model.kernel.T[y] - model.kernel.T[t]
-    relative, m = 4 * U, np.zeros(len(y))
+    relative, m, most = 4 * U, np.zeros(len(y)), here
     if model.curved:
         gradient = (gradient * slopes) @ model.hidden_kernel.T
-        most = np.array([(model.units * size + model.sizes).max() for size in here])
+        most = np.max(model.units * here[:, None] + model.sizes, axis=1)
         relative = norm_of(model.units) * (model.kappa * most / 4 + 20 * U + model.tail)
         m += [curvature(model, *pair) for pair in np.stack([y, t], 1).tolist()]
     doubt = UP * relative * (model.columns[y] + model.columns[t]) + TINY
@@ -550,12 +466,14 @@ def proven_radii(features: Array, n0: Array, entries: list, model: Record) -> Ar
     rest = lower(1 - UP * eta * m)
     residual = norm_of(delta + eta[:, None] * gradient) + 4 * U * (length + eta * steep)
     residual = UP * (residual + UP * eta * doubt)
-    square = lower(norm_of(delta, -1) ** 2) + lower(2 * eta * g)
+    square = (1 - gamma(model.depth + 8)) * np.square(delta).sum(axis=-1)
+    square = lower(square) + lower(2 * eta * g)
     square = lower(square - UP * residual**2 / rest)
     dual = lower(np.sqrt(np.where(rest > 0, square, np.nan)))
-    distance = np.where([entry.method == "dual" for entry in entries], dual, closed)
+    distance = np.where([np.ndim(entry.delta) > 0 for entry in entries], dual, closed)
     proven = lower(distance - UP * 2 * error) / (UP * model.lipschitz)
-    return np.where((here < HUGE) & (reach <= model.largest), lower(proven), np.nan)
+    sizes = [*polynomial.polyval(reach, np.transpose(model.norms)), here, UP * most]
+    return np.where(np.max(sizes, axis=0) < HUGE, lower(proven) - TINY, np.nan)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -566,7 +484,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", required=True, help="images.npz: images and labels")
     try:
         r = verify(**vars(parser.parse_args(arguments)))
-    except (Rejected, Unusable) as error:
+    except (Rejected, ValueError) as error:
         print("rejected:" if isinstance(error, Rejected) else "error:", error)
         return 1 if isinstance(error, Rejected) else 2
     print(f"accepted: {r.certificates} certificates of {r.images} images", end=", ")

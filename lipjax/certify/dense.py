@@ -61,7 +61,6 @@ class Dense:
             relative=up(error * absolute),
             absolute=up(error * offset) + TINY,
             inside=1.0,
-            evidence={"norm": norm, "absolute_norm": absolute},
         )
         return bound, (*self.sides, len(self.bias))
 

@@ -16,11 +16,17 @@ import numpy as np
 
 from lipjax.certify.certifier import Certificates, Certifier
 from lipjax.certify.curvature import Curvatures
-from lipjax.certify.layers import Activation, Flatten, Layer, SkewConvolution
-from lipjax.certify.network import Linear, Network
+from lipjax.certify.layers import (
+    Activation,
+    Flatten,
+    Layer,
+    LayerBound,
+    SkewConvolution,
+)
+from lipjax.certify.network import Head, Linear, Network
 from lipjax.ops import CurvatureWeights
 
-MODEL_FORMAT = "lipjax model 1"
+MODEL_FORMAT = "lipjax model 2"
 
 
 def model_record(certifier: Certifier, curvatures: Curvatures) -> bytes:
@@ -41,18 +47,15 @@ def model_record(certifier: Certifier, curvatures: Curvatures) -> bytes:
     arrays: dict[str, np.ndarray] = {"mean": network.mean, "std": network.std}
     layers = []
     for i, (layer, proven) in enumerate(zip(network.layers, bound.layers, strict=True)):
-        header, parts = _describe(layer)
-        layers.append(header | {"lipschitz": proven.lipschitz} | proven.evidence)
+        header, parts = _describe(layer, proven)
+        layers.append(header)
         arrays |= {f"layers.{i}.{name}": value for name, value in parts.items()}
-    head = network.head
-    arrays |= {f"head.{name}": value for name, value in head._asdict().items()}
-    if isinstance(head, CurvatureWeights):
-        arrays["head.curvatures"] = curvatures.bounds
+    parts = _head_arrays(network.head, curvatures)
+    arrays |= {f"head.{name}": value for name, value in parts.items()}
     header = {
         "format": MODEL_FORMAT,
         "image_shape": network.image_shape,
         "layers": layers,
-        "head": "linear" if isinstance(head, Linear) else "curvature",
     }
     entries: Any = {n: np.asarray(value, np.float64) for n, value in arrays.items()}
     entries["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
@@ -77,15 +80,12 @@ def read_network(content: bytes) -> Network:
             _layer(described, _with_prefix(arrays, f"layers.{i}."))
             for i, described in enumerate(header["layers"])
         )
-        parts = _with_prefix(arrays, "head.")
-        parts.pop("curvatures", None)
-        kind: Any = Linear if header["head"] == "linear" else CurvatureWeights
         return Network(
             image_shape=tuple(header["image_shape"]),
             mean=arrays["mean"],
             std=arrays["std"],
             layers=layers,
-            head=kind(**parts),
+            head=_head(_with_prefix(arrays, "head.")),
         )
     except Exception as error:
         raise ValueError(f"not a model record: {error}") from error
@@ -116,7 +116,6 @@ def certificate_rows(
             "label": int(label),
             "prediction": prediction,
             "radius": radius if right else 0.0,
-            "runner_up": int(certificates.runner_up[i]),
             "model": model,
             "image": image_hash(x[i]),
         }
@@ -133,36 +132,56 @@ def _classes(certificates: Certificates, i: int) -> dict[str, Any]:
     for t, radius in enumerate(certificates.radii[i]):
         if t == certificates.prediction[i]:
             continue
-        proof: dict[str, Any] = {"radius": float(radius), "method": "closed"}
+        proof: dict[str, Any] = {"radius": float(radius)}
         if (i, t) in certificates.points:
             eta, delta = certificates.points[i, t]
             packed = base64.b64encode(delta.astype("<f4").tobytes()).decode()
-            proof |= {"method": "dual", "eta": eta, "delta": packed}
+            proof |= {"eta": eta, "delta": packed}
         proofs[str(t)] = proof
     return proofs
 
 
-def _describe(layer: Layer) -> tuple[dict[str, Any], dict[str, Any]]:
+def _head_arrays(head: Head, curvatures: Curvatures) -> dict[str, Any]:
+    if isinstance(head, Linear):
+        return head._asdict()
+    return {
+        "hidden_kernel": head.hidden_kernel,
+        "hidden_bias": head.hidden_bias,
+        "curvatures": curvatures.bounds,
+        "kernel": head.output_kernel,
+        "bias": head.output_bias,
+    }
+
+
+def _head(arrays: dict[str, np.ndarray]) -> Head:
+    output = arrays["kernel"], arrays["bias"]
+    if "hidden_bias" not in arrays:
+        return Linear(*output)
+    return CurvatureWeights(arrays["hidden_kernel"], arrays["hidden_bias"], *output)
+
+
+def _describe(layer: Layer, bound: LayerBound) -> tuple[dict[str, Any], dict[str, Any]]:
     """A layer's header and its arrays."""
     if isinstance(layer, SkewConvolution):
-        header = {
-            "kind": "skew_convolution",
+        arrays = {
+            "kernel": layer.kernel,
+            "bias": layer.bias,
             "coefficients": layer.coefficients,
-            "stride": layer.stride,
+            "claims": (bound.norm, bound.lipschitz),
         }
-        return header, {"kernel": layer.kernel, "bias": layer.bias}
+        return {"kind": "skew_convolution", "stride": layer.stride}, arrays
     if isinstance(layer, Activation):
         angles = {f"angle{i}": angle for i, angle in enumerate(layer.angles)}
-        return {"kind": layer.kind}, angles
+        return {"kind": layer.kind, "stride": 1}, angles
     if isinstance(layer, Flatten):
-        return {"kind": "flatten"}, {}
+        return {"kind": "flatten", "stride": 1}, {}
     raise ValueError(f"model records have no layer of the kind {type(layer).__name__}")
 
 
 def _layer(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Layer:
     kind = header["kind"]
     if kind == "skew_convolution":
-        coefficients = tuple(header["coefficients"])
+        coefficients = tuple(arrays["coefficients"].tolist())
         return SkewConvolution(
             arrays["kernel"], arrays["bias"], coefficients, header["stride"]
         )

@@ -118,8 +118,8 @@ def test_absolute_norm(sides, k):
     kernel = skew(1, k, 4)
     norm = np.linalg.norm(np.abs(convolution_matrix(kernel, *sides)), 2)
     bound = absolute_norm_bound(kernel)
-    assert norm <= bound <= k**2 * np.linalg.norm(np.abs(kernel)) * 4
-    assert bound <= 1.001 * np.linalg.norm(np.abs(kernel).sum((0, 1)), 2) + 1e-12
+    # Row sums of a positive matrix exceed its norm by at most the root of its side.
+    assert norm <= bound <= 2 * np.linalg.norm(np.abs(kernel).sum((0, 1)), 2) + 1e-12
 
 
 def test_absolute_norm_of_blocks_and_zeros():

@@ -18,15 +18,18 @@ def make_layer(kernel, size=(4, 4), stride=1, bias=None, coefficients=(0.0, 1.0)
     """A skew convolution as read_model gives it, of images h x w before the stride."""
     k, c = kernel.shape[1:3]
     h, w = (n // stride for n in size)
-    y, x = (min(k // 2, n - 1) for n in (h, w))
-    steps = list(itertools.product(range(-y, y + 1), range(-x, x + 1)))
-    taps = np.array([kernel[k // 2 + i, k // 2 + j] for i, j in steps])
+    y, x = (k // 2 - min(k // 2, n - 1) for n in (h, w))
     return SimpleNamespace(
-        kind="skew_convolution", name="layers.0", kernel=kernel, stride=stride,
-        bias=np.zeros(c) if bias is None else bias, coefficients=list(coefficients),
-        size=(h, w, c), steps=steps, taps=taps, lipschitz=9.0, norm=9.0,
-        absolute_norm=9.0,
+        kind="skew_convolution", name="layers.0", stride=stride,
+        kernel=kernel[y : k - y, x : k - x], size=(h, w, c),
+        bias=np.zeros(c) if bias is None else bias,
+        coefficients=np.array(coefficients, float), claims=np.array([9.0, 9.0]),
     )  # fmt: skip
+
+
+def absolute(layer):
+    """The bound on || |J| || by row sums, without its rounding."""
+    return np.abs(layer.kernel).sum((0, 1, 3)).max()
 
 
 def jacobian(layer):
@@ -38,10 +41,11 @@ def jacobian(layer):
 
 def torus_norm(layer):
     """The norm on the torus, by dense matrices of position space."""
-    (h, w, c), (y, x) = layer.size, layer.steps[-1]
+    (h, w, c), (y, x) = layer.size, (n // 2 for n in layer.kernel.shape[:2])
     h, w = (h + y if y else 1), (w + x if x else 1)
     matrix = np.zeros((h, w, c, h, w, c))
-    for (i, j), tap in zip(layer.steps, layer.taps, strict=True):
+    for i, j in itertools.product(range(-y, y + 1), range(-x, x + 1)):
+        tap = layer.kernel[y + i, x + j]
         for p, q in itertools.product(range(h), range(w)):
             matrix[p, q, :, (p + i) % h, (q + j) % w] += tap.T
     return np.linalg.norm(matrix.reshape(h * w * c, -1), 2)
@@ -53,10 +57,8 @@ def proven_layer(rng, coefficients, size=(4, 4), stride=1, k=3, c=4):
     layer = make_layer(
         layer.kernel * scale, size, stride, rng.normal(size=2), coefficients
     )
-    layer.norm = torus_norm(layer) * (1 + 1e-9)
-    layer.absolute_norm = np.linalg.norm(np.abs(layer.taps).sum(axis=0), 2) * 1.001
-    gain = extremes(coefficients, layer.norm)[1]
-    layer.lipschitz = gain * (1 + 1e-12)
+    norm = torus_norm(layer) * (1 + 1e-9)
+    layer.claims = np.array([norm, extremes(coefficients, norm)[1] * (1 + 1e-12)])
     return layer
 
 
@@ -65,7 +67,7 @@ def make_head(rng, curved, depth=3, hidden=7, classes=3):
     model.kernel = rng.normal(size=(hidden if curved else depth, classes))
     model.bias = rng.normal(size=classes) / 4
     model.norm, model.error, model.lipschitz = (0, 1), (0, 0), 1.0
-    model.largest = 1e9
+    model.norms = [(0.0, 1.0)]
     if curved:
         model.hidden_kernel = rng.normal(size=(depth, hidden))
         model.hidden_bias = rng.normal(size=hidden)
@@ -78,6 +80,6 @@ def make_head(rng, curved, depth=3, hidden=7, classes=3):
     return model
 
 
-def entries_of(y, t, **kwargs):
-    kwargs = {"eta": 0.0, "delta": 0.0, "radius": 0.0, "method": "closed"} | kwargs
+def entries_of(y, t, **given):
+    kwargs = {"eta": 0.0, "delta": 0.0, "radius": 0.0} | given
     return [SimpleNamespace(y=y, t=t, **kwargs)]

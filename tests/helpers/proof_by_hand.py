@@ -11,25 +11,25 @@ from lipjax import verify as checker
 
 def write_example(path, radius):
     """A model without layers: two pixels z = (x - 0.5) / 0.25, logits z and 0.2."""
-    header = {"format": "lipjax model 1", "image_shape": [1, 2, 1], "layers": []}
+    header = {"format": "lipjax model 2", "image_shape": [1, 2, 1], "layers": []}
     arrays = {
-        "header": np.frombuffer(json.dumps(header | {"head": "linear"}).encode(), "u1"),
         "mean": np.array([0.5]),
         "std": np.array([0.25]),
         "head.kernel": np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]),
         "head.bias": np.array([0.0, 0.0, 0.2]),
+        "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
     }
     np.savez(path / "model.npz", **arrays)
     images = np.array([[[[9], [6]]], [[[6], [9]]]], np.uint8)
-    np.savez(path / "images.npz", images=images, levels=10, labels=np.array([0, 1]))
+    np.savez(path / "images.npz", images=images, labels=np.array([0, 1]), levels=10)
     x = images[0] / 10.0
     classes = {
-        "1": {"radius": radius, "method": "closed"},
-        "2": {"radius": max(radius, 0.35 * (1 - 1e-9)), "method": "closed"},
+        "1": {"radius": radius},
+        "2": {"radius": max(radius, 0.35 * (1 - 1e-9))},
     }
     sha256 = hashlib.sha256((path / "model.npz").read_bytes()).hexdigest()
     return {
-        "index": 0, "label": 0, "prediction": 0, "radius": radius, "runner_up": 1,
+        "index": 0, "label": 0, "prediction": 0, "radius": radius,
         "model": sha256,
         "image": hashlib.sha256(x.tobytes()).hexdigest(), "classes": classes,
     }  # fmt: skip

@@ -18,12 +18,9 @@ U = checker.U
 def test_norms_are_bounds():
     rng = np.random.default_rng(6)
     x = rng.normal(size=(20, 300)) * 10.0 ** rng.uniform(-100, 50, size=(20, 1))
-    for row, up, down in zip(
-        x, checker.norm_of(x), checker.norm_of(x, -1), strict=True
-    ):
+    for row, up in zip(x, checker.norm_of(x), strict=True):
         square = sum(Fraction(v) ** 2 for v in row.tolist())
-        assert Fraction(down) ** 2 <= square <= Fraction(up) ** 2
-        assert up <= down * (1 + 1e-12)
+        assert square <= Fraction(up) ** 2 <= square * Fraction(1 + 1e-12)
     assert 0 < checker.norm_of(np.full(3, 1e-200))  # squares underflow
 
 
@@ -33,7 +30,7 @@ def test_curvatures_are_proven_or_refused():
     assert checker.curvature(model, 0, 1) == true[0, 1] != true[1, 0]
     for factor in (1 - 1e-9, 0.5, 0.0, -1.0):
         model.curvatures, model.proven = true * factor, set()
-        with pytest.raises(checker.Rejected, match="curvature"):
+        with pytest.raises(ValueError, match="curvature"):
             checker.curvature(model, 0, 1)
     # Where y's column dominates t's, the margin is convex, and m = 0 is true.
     model.kernel[:, 0] = model.kernel[:, 1] + 1
@@ -41,7 +38,7 @@ def test_curvatures_are_proven_or_refused():
     assert checker.curvature(model, 0, 1) == 0
     model.curvatures[0, 1] = -1
     model.proven.clear()
-    with pytest.raises(checker.Rejected):
+    with pytest.raises(ValueError, match="curvature"):
         checker.curvature(model, 0, 1)
 
 
@@ -63,7 +60,7 @@ def test_no_point_within_a_proven_radius_changes_the_class(curved):
                 d = model.kernel[:, y] - model.kernel[:, t]
                 gradient = model.hidden_kernel @ (slopes[0] * d)
                 delta -= 0.3 * (delta + eta * gradient)
-            entries = entries_of(y, t, method="dual", eta=eta, delta=delta)
+            entries = entries_of(y, t, eta=eta, delta=delta)
         (radius,) = checker.proven_radii(f, np.zeros(1), entries, model)
         if not radius > 0:
             continue
@@ -86,11 +83,11 @@ def test_dual_at_zero_is_the_closed_form():
     gradient = np.linalg.norm(model.hidden_kernel @ (slopes[0] * d))
     g = logits[0, y] - logits[0, t]
     eta = closed / math.sqrt(gradient**2 + 2 * m * g)
-    entries = entries_of(y, t, method="dual", eta=eta, delta=np.zeros(3))
+    entries = entries_of(y, t, eta=eta, delta=np.zeros(3))
     (dual,) = checker.proven_radii(f, np.zeros(1), entries, model)
     np.testing.assert_allclose(dual, closed, rtol=1e-9)
     for bad in (1 / m, 2 / m):
-        entries = entries_of(y, t, method="dual", eta=bad, delta=np.zeros(3))
+        entries = entries_of(y, t, eta=bad, delta=np.zeros(3))
         assert not checker.proven_radii(f, np.zeros(1), entries, model)[0] > 0
 
 

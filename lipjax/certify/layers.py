@@ -94,7 +94,7 @@ class SkewConvolution:
         offset = norm_bound(np.asarray(self.bias)) * up(math.sqrt(height * width))
         relative, tiny, inside = self._errors(norm, absolute, error)
         bound = LayerBound(
-            lipschitz=ops.polynomial_gain(self.coefficients, norm),
+            lipschitz=ops.polynomial_gain(self.coefficients, norm) + TINY,
             offset=up(offset),
             relative=relative,
             absolute=up(error * offset + tiny + TINY),

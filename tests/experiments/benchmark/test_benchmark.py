@@ -255,6 +255,7 @@ def blocked(*flags):
     )
 
 
+@pytest.mark.long
 def test_it_runs_without_pytorch_and_without_data_packages(tmp_path):
     out = tmp_path / "out"
     flags = ("--suite=quick", f"--out={out}", "--only=^evaluate")

@@ -5,10 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .activations import Householder, HouseholderOrder2, MaxMin
+from .activations import (
+    ChannelMaxPool,
+    Householder,
+    HouseholderOrder2,
+    MaxMin,
+    ProjectionPool,
+)
 from .exponential import ExpApproximation
 from .heads import CurvatureHead, NormalizedHead, OrthogonalHead
-from .pooling import ChannelMaxPool, ProjectionPool
 from .soc import SkewOrthogonalConv
 
 ACTIVATIONS = {

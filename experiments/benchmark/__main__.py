@@ -33,11 +33,11 @@ from ..common.errors import UserError
 from ..common.files import write_bytes, write_json
 from ..common.flags import run
 from ..reporting.tables import duration
-from . import bars, gradient_errors, machine, tables
-from .best_product import best_rate, jax_product
+from . import bars, gradient_errors, lipjax_jobs, machine, tables
 from .measurement import measure
 from .settings import Setting
 from .suites import SUITES, Suite
+from .timing import best_rate
 
 FLAGS = flags.FLAGS
 _GRADIENTS = "gradients"
@@ -130,7 +130,9 @@ def _measure(path: Path, results: dict[str, Any], suite: Suite, torch: Any) -> N
     results["not_measured"] = list(names)
     dtypes = {s.dtype for s in suite.settings} - {"float64"}
     for dtype in sorted(dtypes):
-        makers = [jax_product, torch.product] if torch else [jax_product]
+        makers = (
+            [lipjax_jobs.product, torch.product] if torch else [lipjax_jobs.product]
+        )
         products = [make(dtype, suite.product) for make in makers]
         rate = best_rate(products, suite.product)
         results["rates"][dtype] = rate

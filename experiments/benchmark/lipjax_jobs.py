@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lipjax import Constants, FrozenNetwork, exact_network, freeze
@@ -14,14 +16,14 @@ from lipjax.certify import Certifier
 from ..configs import Config
 from ..data import Dataset
 from ..training.augmentation import to_pixels
+from ..training.description import peak_bytes
 from ..training.evaluation import Evaluator
 from ..training.model import build
 from ..training.state import zero_metrics
 from ..training.trainer import Trainer
 from . import multiply_adds
-from .initial_state import initial_state
-from .memory import peak_bytes
-from .runnable import Runnable
+from .inputs import initial_state
+from .timing import Runnable
 
 _BATCH = 250  # as in `Evaluator`
 
@@ -103,3 +105,10 @@ def certify(config: Config, data: Dataset, images: int) -> Runnable:
             curvatures = certifier(x, curvatures).curvatures
 
     return Runnable(run, len(x), once_seconds=once)
+
+
+def product(dtype: str, size: int) -> Callable[[], object]:
+    """A product of square matrices, of float32 numbers in full precision."""
+    matrix = jax.random.normal(jax.random.key(0), (size, size), jnp.dtype(dtype))
+    squared = jax.jit(lambda a: jnp.matmul(a, a, precision=jax.lax.Precision.HIGHEST))
+    return lambda: jax.block_until_ready(squared(matrix))

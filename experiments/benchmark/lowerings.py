@@ -17,7 +17,7 @@ from lipjax.ops.convolution import (
 from lipjax.ops.winograd import has_tiles, winograd_convolution
 
 from . import multiply_adds
-from .runnable import Runnable
+from .timing import Runnable
 
 Convolution = Callable[[jax.Array, jax.Array], jax.Array]
 Shape = tuple[int, int, int]

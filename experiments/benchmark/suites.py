@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..configs import Config
 from . import lowerings
-from .random_data import benchmark_data
+from .inputs import benchmark_data
 from .settings import Setting, SettingFactory, Variant
 from .timing import Rounds
 

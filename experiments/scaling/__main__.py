@@ -27,7 +27,7 @@ import jax
 from absl import flags
 
 from ..benchmark import machine
-from ..benchmark.random_data import TRAINING_IMAGES, random_data
+from ..benchmark.inputs import TRAINING_IMAGES, random_data
 from ..common.errors import UserError
 from ..common.files import write_json
 from ..common.flags import run

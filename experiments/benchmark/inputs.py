@@ -7,7 +7,7 @@ import functools
 import jax
 import numpy as np
 
-from ..configs import NETWORK, Config
+from ..configs import Config
 from ..data import Dataset, Split
 from ..training.state import TrainState
 from ..training.trainer import Trainer
@@ -26,9 +26,7 @@ def random_data(images: int, side: int, test: int = 1) -> Dataset:
     random = np.random.default_rng(0)
     train, none, tests = (_split(random, count, side) for count in (images, 0, test))
     names = tuple(f"class {label}" for label in range(_CLASSES))
-    return Dataset(
-        "random bytes", train, none, tests, names, 255, flip=True, crop_padding=4
-    )
+    return Dataset("random bytes", train, none, tests, names, crop_padding=4)
 
 
 @functools.lru_cache(maxsize=1)
@@ -49,8 +47,7 @@ def initial_state(config: Config, data: Dataset) -> TrainState:
     It does not depend on the approximation of exp, so the variants of a setting start
     from the same weights and share the time of the initialisation.
     """
-    network = {name: getattr(config, name) for name in NETWORK}
-    untrained = Config(**network, batch_size=jax.device_count())
+    untrained = Config(**config.network(), batch_size=jax.device_count())
     return _initial_state(untrained, data.image_shape[0])
 
 

@@ -13,7 +13,7 @@ from lipjax import LipConvNet
 from lipjax.convert import NAMES, from_torch, published_names, to_torch
 
 from ..common.errors import UserError
-from ..configs import PUBLISHED, Config
+from ..configs import NETWORK, PUBLISHED, Config
 from ..data import load
 from ..parallel.mesh import make_mesh
 from ..reporting import tables
@@ -132,15 +132,9 @@ def _from_checkpoint(path: Path, request: Request) -> Network:
         raise UserError(f"{path} is no network with {built}: {error}") from error
     if any(array.dtype == np.float64 for array in state.values()):
         print(f"{path}: float64 is rounded to float32, the precision of runs.")
-    settings: dict[str, Any] = dict(
-        depth=model.stages * model.layers_per_stage,
-        width=model.width,
-        activation=model.activation,
-        pooling=model.pooling,
-        head=model.head,
-        hidden=model.hidden,
-        data=request.data or _usual_data(model),
-    )
+    settings = {n: getattr(model, n) for n in NETWORK if n != "depth"}
+    settings["depth"] = model.stages * model.layers_per_stage
+    settings["data"] = request.data or _usual_data(model)
     settings |= PUBLISHED | request.given("data_dir", *_SERIES)
     config = Config(**settings)
     return Network(model.clone(exp=exp_approximation(config)), variables, config)

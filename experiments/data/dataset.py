@@ -72,9 +72,9 @@ class Dataset:
     validation: Split
     test: Split
     class_names: tuple[str, ...]
-    levels: int
-    flip: bool
-    crop_padding: int
+    levels: int = 255
+    flip: bool = True
+    crop_padding: int = 0
     sums: tuple[PixelSums, ...] | None = None
 
     @property
@@ -205,21 +205,3 @@ def _rank_in_class(labels: np.ndarray) -> np.ndarray:
     ranks = np.empty(len(labels), np.int64)
     ranks[by_class] = np.arange(len(labels)) - starts[labels[by_class]]
     return ranks
-
-
-def without_validation(
-    name: str,
-    train: Split,
-    test: Split,
-    class_names: tuple[str, ...],
-    *,
-    levels: int = 255,
-    flip: bool = True,
-    crop_padding: int,
-    sums: tuple[PixelSums, ...] | None = None,
-) -> Dataset:
-    """A data set whose validation set is empty; `load` holds one out."""
-    empty = train.take(np.arange(0))
-    return Dataset(
-        name, train, empty, test, class_names, levels, flip, crop_padding, sums
-    )

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..common.errors import UserError
-from .dataset import SPLITS, Dataset, Split, without_validation
+from .dataset import SPLITS, Dataset, Split
 from .record_files import RecordFiles, read_info
 
 
@@ -93,9 +93,10 @@ def load_records(where: str) -> Dataset:
         )
 
     train, test = (opened(split) for split in SPLITS)
-    return without_validation(
+    return Dataset(
         f"records:{where}",
         train,
+        train.spread(0),
         test,
         info.class_names,
         crop_padding=min(info.image_shape[:2]) // 8,

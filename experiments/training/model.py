@@ -29,22 +29,19 @@ def build(config: Config, data: Dataset) -> LipConvNet:
             f"--depth={config.depth} is not a multiple of the {stages} stages that "
             f"{height}x{width} images have"
         )
-    settings: dict[str, Any] = dict(
-        image_shape=data.image_shape,
-        num_classes=data.num_classes,
-        stages=stages,
-        layers_per_stage=config.depth // stages,
-        width=config.width,
-        activation=config.activation,
-        pooling=config.pooling,
-        head=config.head,
-        hidden=config.hidden,
-        mean=data.mean,
-        std=(data.std,) * channels,
-        exp=exp_approximation(config),
-    )
+    network = config.network()
+    layers = network.pop("depth") // stages
     try:
-        return LipConvNet(**settings)
+        return LipConvNet(
+            image_shape=data.image_shape,
+            num_classes=data.num_classes,
+            stages=stages,
+            layers_per_stage=layers,
+            mean=data.mean,
+            std=(data.std,) * channels,
+            exp=exp_approximation(config),
+            **network,
+        )
     except ValueError as error:
         raise UserError(str(error)) from error
 

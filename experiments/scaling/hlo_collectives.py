@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -125,7 +126,8 @@ def _group(rest: str) -> int:
     return 0
 
 
-class Sum(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Sum:
     """The number and the total bytes of all operations of one kind and group size."""
 
     kind: str

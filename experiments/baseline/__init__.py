@@ -9,11 +9,11 @@ faster. It needs only PyTorch (the extra `torch`); `from_lipjax` needs lipjax to
 from .augmentation import random_crop as random_crop
 from .augmentation import random_flip as random_flip
 from .augmentation import to_pixels as to_pixels
-from .evaluation import evaluate as evaluate
 from .lipjax_weights import from_lipjax as from_lipjax
 from .network import LipConvNet as LipConvNet
 from .network import compile_network as compile_network
 from .training import Recipe as Recipe
+from .training import evaluate as evaluate
 from .training import make_optimizer as make_optimizer
 from .training import make_schedule as make_schedule
 from .training import refresh as refresh

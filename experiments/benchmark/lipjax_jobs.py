@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable
 
@@ -10,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lipjax import Constants, FrozenNetwork, exact_network, freeze
+from lipjax import Constants, FrozenNetwork, Radii, exact_network, freeze
 from lipjax.certify import Certifier
 
 from ..configs import Config
@@ -74,7 +73,11 @@ def evaluate_frozen(config: Config, data: Dataset, images: int) -> Runnable:
     once = time.perf_counter() - begin
     constants = Constants(1 / min(model.std), frozen.pair_constants())
     split = data.test.spread(images)
-    predict = jax.jit(functools.partial(_predict, data.levels))
+
+    @jax.jit
+    def predict(frozen: FrozenNetwork, constants: Constants, images) -> Radii:
+        x = to_pixels(images, data.levels)
+        return frozen.predict_with_radius(x, constants=constants)
 
     def run(count: int) -> None:
         for _ in range(count):
@@ -84,10 +87,6 @@ def evaluate_frozen(config: Config, data: Dataset, images: int) -> Runnable:
 
     needed = multiply_adds.of_evaluation(model, variables["params"])
     return Runnable(run, len(split), len(split) * needed, once_seconds=once)
-
-
-def _predict(levels: int, frozen: FrozenNetwork, constants: Constants, images):
-    return frozen.predict_with_radius(to_pixels(images, levels), constants=constants)
 
 
 def certify(config: Config, data: Dataset, images: int) -> Runnable:

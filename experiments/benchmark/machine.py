@@ -19,7 +19,9 @@ def describe(command: str) -> dict[str, Any]:
     """Describes the machine, the versions, the command, the date and the commit."""
     device = jax.devices()[0]
     return {
-        "cpu": _cpu(),
+        "cpu": _field("/proc/cpuinfo", "model name")
+        or platform.processor()
+        or "unknown",
         "cores": cores(),
         "memory_gib": _memory_gib(),
         "platform": device.platform,
@@ -52,10 +54,6 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _cpu() -> str:
-    return _field("/proc/cpuinfo", "model name") or platform.processor() or "unknown"
 
 
 def _memory_gib() -> float:

@@ -18,7 +18,7 @@ from ..data import load
 from ..parallel.mesh import make_mesh
 from ..reporting import tables
 from ..training.checkpoints import Checkpoint
-from ..training.model import check_fits, exp_approximation
+from ..training.model import check_fits, described, exp_approximation
 from ..training.run_folder import RunFolder
 from ..training.state import init_state, zero_metrics
 from .weight_files import check_new, read_weights, write_weights
@@ -169,8 +169,7 @@ def _from_run(path: Path, request: Request) -> Network:
 def _check_data(network: Network) -> None:
     """Checks that the data set fits, without having to download one."""
     model, name = network.model, network.config.data
-    size = "x".join(map(str, model.image_shape))
-    images = f"{size} images of {model.num_classes} classes"
+    images = described(model.image_shape, model.num_classes)
     if not name:
         raise UserError(
             f"pass the data set of {images} that the network is for: --data=folder:PATH"

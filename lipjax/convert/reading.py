@@ -102,7 +102,9 @@ def architecture(state: StateDict, names: Mapping[str, str]) -> LipConvNet:
     }
     if head == "crc_full":
         settings["hidden"] = len(_entry(state, "logits_layer.linear1.bias"))
-    mean, std = (_numbers(state, name) for name in ("shift", "scale"))
+    mean, std = (
+        tuple(map(float, _entry(state, name).ravel())) for name in ("shift", "scale")
+    )
     first = _entry(state, "init_layer.ortho.weight")
     return LipConvNet(
         image_shape=(side, side, len(mean)),
@@ -122,10 +124,6 @@ def architecture(state: StateDict, names: Mapping[str, str]) -> LipConvNet:
 def _precision(kernel: np.ndarray) -> Any:
     double = kernel.dtype == np.float64 and jax.config.read("jax_enable_x64")
     return jnp.float64 if double else jnp.float32
-
-
-def _numbers(state: StateDict, name: str) -> tuple[float, ...]:
-    return tuple(map(float, _entry(state, name).ravel()))
 
 
 def _entry(state: StateDict, name: str) -> np.ndarray:

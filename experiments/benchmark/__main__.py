@@ -19,8 +19,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import shlex
-import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -119,9 +117,8 @@ def _folder() -> Path:
 
 
 def _machine(torch: Any) -> dict[str, Any]:
-    command = ["python", "-m", "experiments.benchmark", *sys.argv[1:]]
     threads = torch.threads() if torch else None
-    return machine.describe(shlex.join(command)) | {"torch_threads": threads}
+    return machine.describe("experiments.benchmark") | {"torch_threads": threads}
 
 
 def _measure(path: Path, results: dict[str, Any], suite: Suite, torch: Any) -> None:
@@ -129,11 +126,9 @@ def _measure(path: Path, results: dict[str, Any], suite: Suite, torch: Any) -> N
     names = [_name(setting) for setting in suite.settings]
     results["not_measured"] = list(names)
     dtypes = {s.dtype for s in suite.settings} - {"float64"}
+    jobs = [lipjax_jobs, torch] if torch else [lipjax_jobs]
     for dtype in sorted(dtypes):
-        makers = (
-            [lipjax_jobs.product, torch.product] if torch else [lipjax_jobs.product]
-        )
-        products = [make(dtype, suite.product) for make in makers]
+        products = [job.product(dtype, suite.product) for job in jobs]
         rate = best_rate(products, suite.product)
         results["rates"][dtype] = rate
         print(f"best product, {dtype}: {rate / 1e9:,.0f}e9 multiply-adds/s", flush=True)

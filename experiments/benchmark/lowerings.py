@@ -48,11 +48,7 @@ def forward(shape: Shape, name: str, looped: bool = True) -> Runnable:
     differently.
     """
     x, kernel, _ = _arrays(shape)
-
-    def once(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return LOWERINGS[name](x, kernel)
-
-    return _runnable(shape, once, (x, kernel), looped)
+    return _runnable(shape, LOWERINGS[name], (x, kernel), looped)
 
 
 def kernel_gradient(shape: Shape, name: str, looped: bool = True) -> Runnable:

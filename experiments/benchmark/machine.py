@@ -6,7 +6,9 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import jax
 _PACKAGES = ("jax", "jaxlib", "libtpu", "flax", "optax", "numpy", "torch")
 
 
-def describe(command: str) -> dict[str, Any]:
+def describe(module: str) -> dict[str, Any]:
     """Describes the machine, the versions, the command, the date and the commit."""
     device = jax.devices()[0]
     return {
@@ -28,7 +30,7 @@ def describe(command: str) -> dict[str, Any]:
         "accelerator": None if device.platform == "cpu" else device.device_kind,
         "devices": jax.device_count(),
         "versions": {"python": platform.python_version()} | _versions(),
-        "command": command,
+        "command": shlex.join(["python", "-m", module, *sys.argv[1:]]),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
     }

@@ -188,9 +188,8 @@ def _write_run(path: Path, network: Network) -> None:
         folder = RunFolder.create(temporary, network.config, network.model)
         state = init_state(network.config, network.variables)
         with folder.checkpoints() as checkpoints:
-            checkpoints.save(
-                "last", Checkpoint(state, zero_metrics(make_mesh()), {}, 0)
-            )
+            start = Checkpoint(state, zero_metrics(make_mesh()), {}, 0)
+            checkpoints.save("last", start)
         temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

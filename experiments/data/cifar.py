@@ -58,9 +58,8 @@ class Cifar(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         }
 
     def _generate_examples(self, split: Split) -> Iterator[tuple[int, dict]]:
-        for index, (image, label) in enumerate(
-            zip(split.images, split.labels, strict=True)
-        ):
+        examples = zip(split.images, split.labels, strict=True)
+        for index, (image, label) in enumerate(examples):
             yield index, {"image": _png(image), "label": int(label)}
 
 

@@ -171,30 +171,21 @@ def hold_out(split: Split, count: int) -> tuple[Split, Split]:
       >>> taken.labels.tolist(), rest.labels.tolist()
       ([0, 0, 1], [0, 0, 1])
     """
-    taken = _held_out(split.labels, count)
-    return split.take(np.flatnonzero(~taken)), split.take(np.flatnonzero(taken))
-
-
-def _held_out(labels: np.ndarray, count: int) -> np.ndarray:
-    """Which of the images with these labels to hold out, bool [N]."""
-    _check_count(labels, count)
-    order = np.random.default_rng(0).permutation(len(labels))
-    shuffled = labels[order]
-    sizes = np.bincount(shuffled)[shuffled]
-    ranks = _rank_in_class(shuffled)
-    share = np.where(ranks < sizes - 1, ranks / sizes, np.inf)
-    taken = np.zeros(len(labels), bool)
-    taken[order[np.argsort(share, kind="stable")[:count]]] = True
-    return taken
-
-
-def _check_count(labels: np.ndarray, count: int) -> None:
+    labels = split.labels
     most = len(labels) - len(np.unique(labels))
     if not 0 <= count <= most:
         raise UserError(
             f"cannot hold out {count} of {len(labels)} training images: choose 0 to "
             f"{most}, which leaves one image of each class"
         )
+    order = np.random.default_rng(0).permutation(len(labels))
+    shuffled = labels[order]
+    sizes = np.bincount(shuffled)[shuffled]
+    ranks = _rank_in_class(shuffled)
+    share = np.where(ranks < sizes - 1, ranks / sizes, np.inf)
+    taken = order[np.argsort(share, kind="stable")[:count]]
+    rest = np.setdiff1d(np.arange(len(labels)), taken)
+    return split.take(rest), split.take(np.sort(taken))
 
 
 def _rank_in_class(labels: np.ndarray) -> np.ndarray:

@@ -17,7 +17,6 @@ prediction, not a measurement.
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -54,8 +53,7 @@ def main() -> None:
         progress = _table(steps[-1:], device).splitlines()[-1]
         print(progress, file=sys.stderr, flush=True)
     print(_table(steps, device))
-    command = ["python", "-m", "experiments.scaling", *sys.argv[1:]]
-    described = machine.describe(shlex.join(command))
+    described = machine.describe("experiments.scaling")
     path = Path(FLAGS.out or f"benchmarks/scaling-{datetime.now():%Y%m%d-%H%M%S}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(
@@ -82,14 +80,10 @@ def _groups() -> list[Sequence[Any]]:
 
 
 def _config(mesh: Any) -> Config:
-    return Config(
-        depth=FLAGS.depth,
-        width=FLAGS.width,
-        head=FLAGS.head,
-        hidden=FLAGS.hidden,
-        dtype=FLAGS.dtype,
-        batch_size=FLAGS.batch_size or FLAGS.images * mesh.shape[DATA],
-    )
+    names = ("depth", "width", "head", "hidden", "dtype")
+    network: dict[str, Any] = {name: FLAGS[name].value for name in names}
+    size = FLAGS.batch_size or FLAGS.images * mesh.shape[DATA]
+    return Config(**network, batch_size=size)
 
 
 def _table(steps: Sequence[CompiledStep], device: AssumedDevice | None = None) -> str:

@@ -47,11 +47,11 @@ class _Steps:
 class InMemorySteps(_Steps):
     """Any number of steps in one call that stays on the devices.
 
-    Attributes:
-      jitted: the jitted function of the steps.
-
     The images are copied to every device once, at the first step. Each epoch has its
     own permutation of them, drawn from the seed and the epoch's number.
+
+    Attributes:
+      jitted: the jitted function of the steps.
     """
 
     @functools.cached_property

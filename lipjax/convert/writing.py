@@ -65,17 +65,14 @@ def to_torch(model: LipConvNet, variables: Any) -> Arrays:
 
 
 def _check_scales(state: Arrays) -> None:
-    for name in state:
-        prefix = name.removesuffix(".weight")
-        if not name.endswith(".ortho.weight"):
-            continue
-        kernel = jnp.asarray(state[name].transpose(2, 3, 1, 0))
+    weights = [name for name in state if name.endswith(".ortho.weight")]
+    for prefix in (name.removesuffix(".weight") for name in weights):
+        kernel = jnp.asarray(state[f"{prefix}.weight"].transpose(2, 3, 1, 0))
         vectors = our_vectors({n: state[f"{prefix}._{n}"] for n in VECTORS})
+        matrices = ops.unfoldings(ops.skew_kernel(kernel))
         estimates = [
             float(ops.singular_value_estimate(matrix, uv))
-            for matrix, (uv, _) in zip(
-                ops.unfoldings(ops.skew_kernel(kernel)), vectors, strict=True
-            )
+            for matrix, (uv, _) in zip(matrices, vectors, strict=True)
         ]
         if min(estimates) == 0:
             raise ValueError(

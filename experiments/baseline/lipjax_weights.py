@@ -26,7 +26,7 @@ def from_lipjax(model: lipjax.LipConvNet, variables: Mapping[str, Any]) -> LipCo
     Returns:
       The network on the CPU, in the dtype of the parameters.
     """
-    settings = model.exp
+    exp = model.exp
     network = LipConvNet(
         model.image_shape,
         model.num_classes,
@@ -40,9 +40,7 @@ def from_lipjax(model: lipjax.LipConvNet, variables: Mapping[str, Any]) -> LipCo
         hidden=model.hidden,
         mean=model.mean,
         std=model.std,
-        exp=ExpApproximation(
-            settings.coefficients, settings.eval_coefficients, settings.gradient
-        ),
+        exp=ExpApproximation(exp.coefficients, exp.eval_coefficients, exp.gradient),
     )
     params, spectral = variables["params"], variables["spectral"]
     state: dict[str, Any] = {"shift": model.mean, "scale": model.std}

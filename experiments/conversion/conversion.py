@@ -24,7 +24,6 @@ from ..training.state import init_state, zero_metrics
 from .weight_files import check_new, read_weights, write_weights
 
 _CIFAR, _SIZE = {"cifar10": 10, "cifar100": 100}, (32, 32, 3)
-_SERIES = ("polynomial", "eval_polynomial", "gradient")
 
 
 def _of(help_text: str, *choices: str) -> Any:
@@ -112,7 +111,7 @@ def _check(request: Request) -> None:
         raise UserError(f"a run knows its network: leave out --{next(iter(names))}")
     if request.checkpoint and request.weights:
         raise UserError("--weights is for --from_run: leave it out")
-    settings = request.given("data", "data_dir", *_SERIES)
+    settings = request.given("data", "data_dir", *PUBLISHED)
     if request.to and settings:
         name = next(iter(settings))
         raise UserError(f"a file holds weights alone, no {name}: leave out --{name}")
@@ -135,7 +134,7 @@ def _from_checkpoint(path: Path, request: Request) -> Network:
     settings = {n: getattr(model, n) for n in NETWORK if n != "depth"}
     settings["depth"] = model.stages * model.layers_per_stage
     settings["data"] = request.data or _usual_data(model)
-    settings |= PUBLISHED | request.given("data_dir", *_SERIES)
+    settings |= PUBLISHED | request.given("data_dir", *PUBLISHED)
     config = Config(**settings)
     return Network(model.clone(exp=exp_approximation(config)), variables, config)
 
@@ -158,10 +157,10 @@ def _from_run(path: Path, request: Request) -> Network:
     folder = RunFolder.open(path)
     state = folder.checkpoints().restore(request.weights or "last").state
     config = dataclasses.replace(
-        folder.config, **request.given("data", "data_dir", *_SERIES)
+        folder.config, **request.given("data", "data_dir", *PUBLISHED)
     )
     model = folder.model
-    if request.given(*_SERIES):
+    if request.given(*PUBLISHED):
         model = model.clone(exp=exp_approximation(config))
     return Network(model, state.variables, config)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -33,11 +33,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, rows: np.ndarray) -> Self:
+    def take(self, rows: np.ndarray) -> Split:
         """The images with these numbers, in this order."""
-        return type(self)(self.images[rows], self.labels[rows])
+        return Split(self.images.take(rows, axis=0), self.labels[rows])
 
-    def spread(self, count: int | None) -> Self:
+    def spread(self, count: int | None) -> Split:
         """At most `count` evenly spaced images; None: all of them.
 
         Folders are read class by class: the first images are all of one class.

@@ -106,6 +106,7 @@ def architecture(state: StateDict, names: Mapping[str, str]) -> LipConvNet:
         tuple(map(float, _entry(state, name).ravel())) for name in ("shift", "scale")
     )
     first = _entry(state, "init_layer.ortho.weight")
+    double = first.dtype == np.float64 and jax.config.read("jax_enable_x64")
     return LipConvNet(
         image_shape=(side, side, len(mean)),
         num_classes=len(_entry(state, f"logits_layer.{last}")),
@@ -116,14 +117,9 @@ def architecture(state: StateDict, names: Mapping[str, str]) -> LipConvNet:
         mean=mean,
         std=std,
         exp=PUBLISHED_EXP,
-        param_dtype=_precision(first),
+        param_dtype=jnp.float64 if double else jnp.float32,
         **settings,
     )
-
-
-def _precision(kernel: np.ndarray) -> Any:
-    double = kernel.dtype == np.float64 and jax.config.read("jax_enable_x64")
-    return jnp.float64 if double else jnp.float32
 
 
 def _entry(state: StateDict, name: str) -> np.ndarray:

@@ -6,27 +6,15 @@ function, kernels computed once per evaluation, and `compile_network` where that
 faster. It needs only PyTorch (the extra `torch`); `from_lipjax` needs lipjax too.
 """
 
-from .augmentation import random_crop, random_flip, to_pixels
-from .compilation import compile_network
-from .evaluation import evaluate
-from .exponential import ExpApproximation, taylor
-from .lipjax_weights import from_lipjax
-from .network import LipConvNet
-from .training import Recipe, make_optimizer, make_schedule, refresh, train_step
-
-__all__ = [
-    "LipConvNet",
-    "Recipe",
-    "ExpApproximation",
-    "compile_network",
-    "evaluate",
-    "from_lipjax",
-    "make_optimizer",
-    "make_schedule",
-    "random_crop",
-    "random_flip",
-    "refresh",
-    "taylor",
-    "to_pixels",
-    "train_step",
-]
+from .augmentation import random_crop as random_crop
+from .augmentation import random_flip as random_flip
+from .augmentation import to_pixels as to_pixels
+from .lipjax_weights import from_lipjax as from_lipjax
+from .network import LipConvNet as LipConvNet
+from .network import compile_network as compile_network
+from .training import Recipe as Recipe
+from .training import evaluate as evaluate
+from .training import make_optimizer as make_optimizer
+from .training import make_schedule as make_schedule
+from .training import refresh as refresh
+from .training import train_step as train_step

@@ -32,7 +32,7 @@ class Householder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         a, b = x.chunk(2, dim=1)
-        theta = per_channel(self.theta, x)
+        theta = _per_channel(self.theta, x)
         keep = a * torch.sin(theta / 2) - b * torch.cos(theta / 2) <= 0
         return _where([keep], [(a, b)], _reflect(a, b, theta))
 
@@ -54,7 +54,7 @@ class HouseholderOrder2(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         a, b = x.chunk(2, dim=1)
         theta0, theta1, theta2 = (
-            per_channel(self.get_parameter(f"theta{n}").clamp(0, 2 * math.pi), x)
+            _per_channel(self.get_parameter(f"theta{n}").clamp(0, 2 * math.pi), x)
             for n in range(3)
         )
         angle = torch.atan2(b.detach(), a.detach())
@@ -66,7 +66,39 @@ class HouseholderOrder2(nn.Module):
         return _where([phi < end for end in ends], maps, _reflect(a, b, theta0))
 
 
-def per_channel(angles: Tensor, x: Tensor) -> Tensor:
+class ChannelMaxPool(nn.Module):
+    """(a, b) -> max(a, b)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = x.chunk(2, dim=1)
+        return torch.where(a >= b, a, b)
+
+
+class ProjectionPool(nn.Module):
+    """Signed distance of (a, b) to a wedge of half-angle theta / 2, theta learned.
+
+    References: Singla & Feizi, NeurIPS 2022, section 6.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.empty(channels // 2).uniform_(0, math.pi))
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = x.chunk(2, dim=1)
+        half = _per_channel(self.theta.clamp(0, math.pi), x) / 2
+        sin, cos = torch.sin(half), torch.cos(half)
+        b = torch.where(b < 0, -b, b)
+        beside = a * cos + b * sin >= 0
+        # 1 where the root is unused: at 0 its gradient is infinite
+        squared = torch.where(beside, torch.ones_like(a), a * a + b * b)
+        return torch.where(beside, b * cos - a * sin, squared.sqrt())
+
+
+def _per_channel(angles: Tensor, x: Tensor) -> Tensor:
     """Angles [c] in a shape and dtype that broadcast against x [n, c, h, w]."""
     return angles.to(x.dtype)[:, None, None]
 

@@ -26,7 +26,7 @@ def from_lipjax(model: lipjax.LipConvNet, variables: Mapping[str, Any]) -> LipCo
     Returns:
       The network on the CPU, in the dtype of the parameters.
     """
-    settings = model.exp
+    exp = model.exp
     network = LipConvNet(
         model.image_shape,
         model.num_classes,
@@ -40,9 +40,7 @@ def from_lipjax(model: lipjax.LipConvNet, variables: Mapping[str, Any]) -> LipCo
         hidden=model.hidden,
         mean=model.mean,
         std=model.std,
-        exp=ExpApproximation(
-            settings.coefficients, settings.eval_coefficients, settings.gradient
-        ),
+        exp=ExpApproximation(exp.coefficients, exp.eval_coefficients, exp.gradient),
     )
     params, spectral = variables["params"], variables["spectral"]
     state: dict[str, Any] = {"shift": model.mean, "scale": model.std}
@@ -52,7 +50,7 @@ def from_lipjax(model: lipjax.LipConvNet, variables: Mapping[str, Any]) -> LipCo
         angles = params[name].get("activation", {})
         state |= {f"{prefix}.act.{angle}": value for angle, value in angles.items()}
     head = params["classifier"], spectral.get("classifier", {})
-    state |= _HEADS[str(model.head)](*head)
+    state |= _head(str(model.head), *head)
     bias = params["initial"]["conv"]["bias"]
     network.to(torch.from_numpy(np.array(bias)).dtype)
     return _loaded(network, state)
@@ -93,18 +91,14 @@ def _soc(params, spectral, prefix: str) -> dict[str, Any]:
     return {f"{prefix}.{entry}": value for entry, value in entries.items()}
 
 
-def _orthogonal(params, spectral) -> dict[str, Any]:
-    return _soc(params["conv"], spectral["conv"], "logits_layer.ortho")
-
-
-def _normalized(params, spectral) -> dict[str, Any]:
-    return {
-        "logits_layer.weight": np.transpose(params["kernel"]),
-        "logits_layer.bias": params["bias"],
-    }
-
-
-def _curvature(params, spectral) -> dict[str, Any]:
+def _head(head: str, params, spectral) -> dict[str, Any]:
+    if head == "orthogonal":
+        return _soc(params["conv"], spectral["conv"], "logits_layer.ortho")
+    if head == "normalized":
+        return {
+            "logits_layer.weight": np.transpose(params["kernel"]),
+            "logits_layer.bias": params["bias"],
+        }
     ((u, v),) = spectral["hidden_kernel_vectors"]
     return {
         "logits_layer.linear1.weight": np.transpose(params["hidden_kernel"]),
@@ -114,10 +108,3 @@ def _curvature(params, spectral) -> dict[str, Any]:
         "logits_layer._u": u,
         "logits_layer._v": v,
     }
-
-
-_HEADS = {
-    "orthogonal": _orthogonal,
-    "normalized": _normalized,
-    "curvature": _curvature,
-}

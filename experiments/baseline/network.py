@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from .activations import Householder, HouseholderOrder2, MaxMin
+from .activations import (
+    ChannelMaxPool,
+    Householder,
+    HouseholderOrder2,
+    MaxMin,
+    ProjectionPool,
+)
 from .exponential import ExpApproximation
 from .heads import CurvatureHead, NormalizedHead, OrthogonalHead
-from .pooling import ChannelMaxPool, ProjectionPool
 from .soc import SkewOrthogonalConv
 
 ACTIVATIONS = {
@@ -142,3 +149,17 @@ def _head(head: str, size: int, classes: int, hidden: int, exp: ExpApproximation
     if head == "curvature":
         return CurvatureHead(size, classes, hidden)
     raise ValueError(f"unknown head {head!r}: choose from {HEADS}")
+
+
+def compile_network(network: LipConvNet) -> None:
+    """Compiles the network's `forward` and `predict` in place; takes about a minute.
+
+    On a CPU the compiler's layout optimisation is off: it makes every image channels
+    last, which is slower than no compilation. With the layouts of `soc.memory_format` a
+    compiled step of width 8 takes a tenth less time than an eager one (0.24 and 0.27 s
+    on one core); oneDNN's convolutions take the rest.
+    """
+    on_cpu = network.get_buffer("shift").device.type == "cpu"
+    options: Any = {"layout_optimization": False} if on_cpu else None
+    network.compile(options=options)
+    network.predict = torch.compile(network.predict, options=options)

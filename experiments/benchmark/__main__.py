@@ -19,8 +19,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import shlex
-import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -33,11 +31,11 @@ from ..common.errors import UserError
 from ..common.files import write_bytes, write_json
 from ..common.flags import run
 from ..reporting.tables import duration
-from . import bars, gradient_errors, machine, tables
-from .best_product import best_rate, jax_product
+from . import bars, gradient_errors, lipjax_jobs, machine, tables
 from .measurement import measure
 from .settings import Setting
 from .suites import SUITES, Suite
+from .timing import best_rate
 
 FLAGS = flags.FLAGS
 _GRADIENTS = "gradients"
@@ -119,9 +117,8 @@ def _folder() -> Path:
 
 
 def _machine(torch: Any) -> dict[str, Any]:
-    command = ["python", "-m", "experiments.benchmark", *sys.argv[1:]]
     threads = torch.threads() if torch else None
-    return machine.describe(shlex.join(command)) | {"torch_threads": threads}
+    return machine.describe("experiments.benchmark") | {"torch_threads": threads}
 
 
 def _measure(path: Path, results: dict[str, Any], suite: Suite, torch: Any) -> None:
@@ -129,9 +126,9 @@ def _measure(path: Path, results: dict[str, Any], suite: Suite, torch: Any) -> N
     names = [_name(setting) for setting in suite.settings]
     results["not_measured"] = list(names)
     dtypes = {s.dtype for s in suite.settings} - {"float64"}
+    jobs = [lipjax_jobs, torch] if torch else [lipjax_jobs]
     for dtype in sorted(dtypes):
-        makers = [jax_product, torch.product] if torch else [jax_product]
-        products = [make(dtype, suite.product) for make in makers]
+        products = [job.product(dtype, suite.product) for job in jobs]
         rate = best_rate(products, suite.product)
         results["rates"][dtype] = rate
         print(f"best product, {dtype}: {rate / 1e9:,.0f}e9 multiply-adds/s", flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..reporting.pictures import save
 from .machine import sentence
-from .tables import TITLES
+from .tables import TITLES, setting
 
 Record = dict[str, Any]
 _COLOURS = {
@@ -42,7 +43,7 @@ def draw(path: Path, results: Record) -> None:
     if not jobs:
         return
     panels = [[row for row in rows if row["job"] == job] for job in jobs]
-    heights = [len(panel) + 1.5 * len(_settings(panel)) + 3 for panel in panels]
+    heights = [len(panel) + 1.5 * len(set(map(setting, panel))) + 3 for panel in panels]
     figure = Figure(figsize=(9, 0.2 * sum(heights) + 0.8), layout="constrained")
     figure.suptitle(_title(results), fontsize="x-small")
     axes = figure.subplots(len(jobs), 1, squeeze=False, height_ratios=heights)
@@ -58,20 +59,13 @@ def _title(results: Record) -> str:
     return "\n".join([machine["command"], *text.split("; ")])
 
 
-def _settings(rows: list[Record]) -> dict[str, list[Record]]:
-    """The rows of each setting, in order."""
-    found: dict[str, list[Record]] = {}
-    for row in rows:
-        found.setdefault(f"{row['setting']}, {row['dtype']}", []).append(row)
-    return found
-
-
 def _draw_panel(axis: Any, rows: list[Record]) -> None:
     place, ticks = 0.0, []
-    for setting, group in _settings(rows).items():
-        axis.text(0, place, f" {setting}", **_HEADING)
-        unit = _reference(group)
-        for row in group:
+    for name, group in itertools.groupby(rows, setting):
+        axis.text(0, place, f" {name}", **_HEADING)
+        of_setting = list(group)
+        unit = _reference(of_setting)
+        for row in of_setting:
             place += 1
             _draw_bar(axis, place, row, unit)
             ticks.append((place, row["implementation"]))

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 import time
+from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from lipjax import Constants, FrozenNetwork, exact_network, freeze
+from lipjax import Constants, FrozenNetwork, Radii, exact_network, freeze
 from lipjax.certify import Certifier
 
 from ..configs import Config
 from ..data import Dataset
 from ..training.augmentation import to_pixels
+from ..training.description import peak_bytes
 from ..training.evaluation import Evaluator
 from ..training.model import build
 from ..training.state import zero_metrics
 from ..training.trainer import Trainer
 from . import multiply_adds
-from .initial_state import initial_state
-from .memory import peak_bytes
-from .runnable import Runnable
+from .inputs import initial_state
+from .timing import Runnable
 
 _BATCH = 250  # as in `Evaluator`
 
@@ -72,7 +73,11 @@ def evaluate_frozen(config: Config, data: Dataset, images: int) -> Runnable:
     once = time.perf_counter() - begin
     constants = Constants(1 / min(model.std), frozen.pair_constants())
     split = data.test.spread(images)
-    predict = jax.jit(functools.partial(_predict, data.levels))
+
+    @jax.jit
+    def predict(frozen: FrozenNetwork, constants: Constants, images) -> Radii:
+        x = to_pixels(images, data.levels)
+        return frozen.predict_with_radius(x, constants=constants)
 
     def run(count: int) -> None:
         for _ in range(count):
@@ -82,10 +87,6 @@ def evaluate_frozen(config: Config, data: Dataset, images: int) -> Runnable:
 
     needed = multiply_adds.of_evaluation(model, variables["params"])
     return Runnable(run, len(split), len(split) * needed, once_seconds=once)
-
-
-def _predict(levels: int, frozen: FrozenNetwork, constants: Constants, images):
-    return frozen.predict_with_radius(to_pixels(images, levels), constants=constants)
 
 
 def certify(config: Config, data: Dataset, images: int) -> Runnable:
@@ -103,3 +104,10 @@ def certify(config: Config, data: Dataset, images: int) -> Runnable:
             curvatures = certifier(x, curvatures).curvatures
 
     return Runnable(run, len(x), once_seconds=once)
+
+
+def product(dtype: str, size: int) -> Callable[[], object]:
+    """A product of square matrices, of float32 numbers in full precision."""
+    matrix = jax.random.normal(jax.random.key(0), (size, size), jnp.dtype(dtype))
+    squared = jax.jit(lambda a: jnp.matmul(a, a, precision=jax.lax.Precision.HIGHEST))
+    return lambda: jax.block_until_ready(squared(matrix))

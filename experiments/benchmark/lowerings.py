@@ -17,7 +17,7 @@ from lipjax.ops.convolution import (
 from lipjax.ops.winograd import has_tiles, winograd_convolution
 
 from . import multiply_adds
-from .runnable import Runnable
+from .timing import Runnable
 
 Convolution = Callable[[jax.Array, jax.Array], jax.Array]
 Shape = tuple[int, int, int]
@@ -48,11 +48,7 @@ def forward(shape: Shape, name: str, looped: bool = True) -> Runnable:
     differently.
     """
     x, kernel, _ = _arrays(shape)
-
-    def once(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return LOWERINGS[name](x, kernel)
-
-    return _runnable(shape, once, (x, kernel), looped)
+    return _runnable(shape, LOWERINGS[name], (x, kernel), looped)
 
 
 def kernel_gradient(shape: Shape, name: str, looped: bool = True) -> Runnable:

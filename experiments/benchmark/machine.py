@@ -6,7 +6,9 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +17,20 @@ import jax
 _PACKAGES = ("jax", "jaxlib", "libtpu", "flax", "optax", "numpy", "torch")
 
 
-def describe(command: str) -> dict[str, Any]:
+def describe(module: str) -> dict[str, Any]:
     """Describes the machine, the versions, the command, the date and the commit."""
     device = jax.devices()[0]
     return {
-        "cpu": _cpu(),
+        "cpu": _field("/proc/cpuinfo", "model name")
+        or platform.processor()
+        or "unknown",
         "cores": cores(),
         "memory_gib": _memory_gib(),
         "platform": device.platform,
         "accelerator": None if device.platform == "cpu" else device.device_kind,
         "devices": jax.device_count(),
         "versions": {"python": platform.python_version()} | _versions(),
-        "command": command,
+        "command": shlex.join(["python", "-m", module, *sys.argv[1:]]),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
     }
@@ -52,10 +56,6 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _cpu() -> str:
-    return _field("/proc/cpuinfo", "model name") or platform.processor() or "unknown"
 
 
 def _memory_gib() -> float:

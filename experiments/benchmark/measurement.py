@@ -6,10 +6,9 @@ import dataclasses
 import statistics
 import sys
 
-from .random_data import TRAINING_IMAGES
-from .runnable import Runnable
-from .settings import Setting, Variant
-from .timing import Rounds, alternated, seconds_of, units_a_call
+from .inputs import TRAINING_IMAGES
+from .settings import Setting
+from .timing import Rounds, Runnable, alternated, seconds_of, units_a_call
 
 UNITS = {
     "train": "step",
@@ -74,9 +73,13 @@ def measure(
       rounds: how long to measure.
       rates: multiply-adds a second of the machine's best product, by dtype.
     """
-    found = [_empty(setting, variant) for variant in setting.variants]
+    job, name, dtype, variants = setting
+    found = [
+        Measurement(job, name, each.label, each.by, dtype, UNITS[job])
+        for each in variants
+    ]
     ready: list[tuple[Measurement, Runnable]] = []
-    for one, variant in zip(found, setting.variants, strict=True):
+    for one, variant in zip(found, variants, strict=True):
         try:
             runnable = variant.prepare()
             first, warm = seconds_of(runnable.run, 1), seconds_of(runnable.run, 1)
@@ -90,20 +93,9 @@ def measure(
     units = [one.units_a_call for one, _ in ready]
     timed = alternated([runnable.run for _, runnable in ready], units, rounds)
     for (one, _), seconds in zip(ready, timed, strict=True):
-        _fill(one, seconds, rates.get(setting.dtype))
+        _fill(one, seconds, rates.get(dtype))
     _compare(found)
     return found
-
-
-def _empty(setting: Setting, variant: Variant) -> Measurement:
-    return Measurement(
-        setting.job,
-        setting.name,
-        variant.label,
-        variant.by,
-        setting.dtype,
-        UNITS[setting.job],
-    )
 
 
 def _describe(one: Measurement, runnable: Runnable, first_call: float) -> None:

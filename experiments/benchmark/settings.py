@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ..configs import PUBLISHED, Config
 from ..data import Dataset
 from . import lipjax_jobs
-from .runnable import Runnable
+from .timing import Runnable
 
 
 class Variant(NamedTuple):
@@ -62,10 +62,11 @@ class SettingFactory:
           compiled: also by the compiled baseline, beside the eager one.
         """
         published = dataclasses.replace(config, **PUBLISHED)
-        variants = [self._train("lipjax, published series", published)]
-        variants += [self._train("lipjax, default", config)] * default
-        variants.append(self._torch_train(published, False))
-        variants += [self._torch_train(published, True)] * compiled
+        train = lipjax_jobs.train
+        variants = [self._lipjax("published series", train, published)]
+        variants += [self._lipjax("default", train, config)] * default
+        variants.append(self._torch("train", published, False))
+        variants += [self._torch("train", published, True)] * compiled
         return Setting("train", name, config.dtype, tuple(variants))
 
     def polynomial(self, name: str, config: Config, **changes: str) -> Setting:
@@ -76,8 +77,10 @@ class SettingFactory:
         changed = dataclasses.replace(config, **(PUBLISHED | changes))
         rule = "fast" if changed.gradient == "low_rank" else changed.gradient
         comparable = dataclasses.replace(changed, gradient=rule)
-        label = f"lipjax, {changed.gradient}"
-        variants = (self._train(label, changed), self._torch_train(comparable, False))
+        variants = (
+            self._lipjax(changed.gradient, lipjax_jobs.train, changed),
+            self._torch("train", comparable, False),
+        )
         return Setting("train", name, config.dtype, variants)
 
     def evaluate(
@@ -85,44 +88,34 @@ class SettingFactory:
     ) -> Setting:
         """Estimated radii of a split by lipjax and the baseline."""
         published = dataclasses.replace(config, **PUBLISHED)
-        ways = [("lipjax, published series", published), ("lipjax, default", config)]
+        quick, frozen = lipjax_jobs.evaluate, lipjax_jobs.evaluate_frozen
         variants = [
-            Variant(label, "lipjax", self._lipjax(lipjax_jobs.evaluate, each, images))
-            for label, each in ways
+            self._lipjax("published series", quick, published, images),
+            self._lipjax("default", quick, config, images),
+            self._lipjax("default, frozen", frozen, config, images),
+            self._torch("evaluate", published, False, images),
         ]
-        frozen = self._lipjax(lipjax_jobs.evaluate_frozen, config, images)
-        variants.append(Variant("lipjax, default, frozen", "lipjax", frozen))
-        for each in (False, True)[: 1 + compiled]:
-            prepare = self._torch("evaluate", published, images, each)
-            variants.append(Variant(_baseline(published, each), "baseline", prepare))
+        variants += [self._torch("evaluate", published, True, images)] * compiled
         return Setting("evaluate", name, config.dtype, tuple(variants))
 
     def certify(self, name: str, config: Config, images: int) -> Setting:
         """Proven radii of a batch by lipjax."""
-        prepare = self._lipjax(lipjax_jobs.certify, config, images)
-        variant = Variant("lipjax, default", "lipjax", prepare)
+        variant = self._lipjax("default", lipjax_jobs.certify, config, images)
         return Setting("certify", name, "float64", (variant,))
 
-    def _train(self, label: str, config: Config) -> Variant:
-        return Variant(label, "lipjax", self._lipjax(lipjax_jobs.train, config))
+    def _lipjax(
+        self, label: str, job: Callable[..., Runnable], config: Config, *rest: Any
+    ) -> Variant:
+        return Variant(
+            f"lipjax, {label}", "lipjax", lambda: job(config, self.data(), *rest)
+        )
 
-    def _torch_train(self, config: Config, compiled: bool) -> Variant:
-        prepare = self._torch("train", config, compiled)
-        return Variant(_baseline(config, compiled), "baseline", prepare)
-
-    def _lipjax(self, job: Callable[..., Runnable], config: Config, *rest: Any):
-        return lambda: job(config, self.data(), *rest)
-
-    def _torch(self, job: str, config: Config, *rest: Any):
+    def _torch(self, job: str, config: Config, compiled: bool, *rest: Any) -> Variant:
         def prepare() -> Runnable:
             from . import torch_jobs
 
-            return getattr(torch_jobs, job)(config, self.data(), *rest)
+            return getattr(torch_jobs, job)(config, self.data(), *rest, compiled)
 
-        return prepare
-
-
-def _baseline(config: Config, compiled: bool) -> str:
-    mode = "compiled" if compiled else "eager"
-    autocast = ", autocast" if config.dtype == "bfloat16" else ""
-    return f"PyTorch, {mode}{autocast}"
+        mode = "compiled" if compiled else "eager"
+        autocast = ", autocast" if config.dtype == "bfloat16" else ""
+        return Variant(f"PyTorch, {mode}{autocast}", "baseline", prepare)

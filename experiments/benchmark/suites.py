@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..configs import Config
 from . import lowerings
-from .random_data import benchmark_data
+from .inputs import benchmark_data
 from .settings import Setting, SettingFactory, Variant
 from .timing import Rounds
 
@@ -114,27 +114,23 @@ def _lowering_settings(shapes: tuple[lowerings.Shape, ...]) -> tuple[Setting, ..
         "kernel gradient": lowerings.kernel_gradient,
     }
     return tuple(
-        Setting(job, _shape_name(shape), "float32", _lowering_variants(make, shape))
+        _lowering_setting(job, make, shape)
         for job, make in jobs.items()
         for shape in shapes
     )
 
 
-def _lowering_variants(make, shape: lowerings.Shape) -> tuple[Variant, ...]:
-    alone = Variant(
-        "XLA, alone", "lowering", functools.partial(make, shape, "XLA", looped=False)
-    )
-    looped = [
+def _lowering_setting(job: str, make, shape: lowerings.Shape) -> Setting:
+    images, side, channels = shape
+    alone = functools.partial(make, shape, "XLA", looped=False)
+    variants = [Variant("XLA, alone", "lowering", alone)]
+    variants += [
         Variant(name, "lowering", functools.partial(make, shape, name))
         for name in lowerings.LOWERINGS
         if lowerings.suits(name, shape)
     ]
-    return (alone, *looped)
-
-
-def _shape_name(shape: lowerings.Shape) -> str:
-    images, side, channels = shape
-    return f"{images} of {side}x{side}, {channels} channels"
+    name = f"{images} of {side}x{side}, {channels} channels"
+    return Setting(job, name, "float32", tuple(variants))
 
 
 SUITES: dict[str, Callable[[], Suite]] = {

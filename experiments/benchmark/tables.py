@@ -122,7 +122,8 @@ def _of(name: str, text: Callable[[Any], str], absent: str = "") -> Callable:
     return lambda row: absent if row[name] is None else text(row[name])
 
 
-def _setting(row: Record) -> str:
+def setting(row: Record) -> str:
+    """The setting and the dtype of a row, in words."""
     return f"{row['setting']}, {row['dtype']}"
 
 
@@ -150,7 +151,7 @@ _COMPARED: Columns = {
     "x baseline": _of("ratio", "{:.2f}".format),
     "needed": _of("arithmetic_share", "{:.0%}".format),
 }
-_WHAT: Columns = {"setting": _setting, "implementation": lambda r: r["implementation"]}
+_WHAT: Columns = {"setting": setting, "implementation": lambda r: r["implementation"]}
 _COMPILE: Columns = {"compile": _of("compile_seconds", _seconds)}
 
 COLUMNS: dict[str, Columns] = {

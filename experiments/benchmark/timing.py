@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import timeit
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 from typing import NamedTuple
+
+_REPEATS = 5  # of a product of matrices
 
 
 class Rounds(NamedTuple):
@@ -21,6 +24,28 @@ class Rounds(NamedTuple):
     least: int
     most: int
     call_seconds: float
+
+
+class Runnable(NamedTuple):
+    """An implementation of a job, ready to run.
+
+    A unit is a training step, an evaluated split, a certified batch or a convolution.
+
+    Attributes:
+      run: does the given number of units and waits for the result.
+      images: images a unit.
+      multiply_adds: needed for a unit by the definition; None: not counted.
+      compile_seconds: already spent on compilation.
+      memory: peak bytes of a unit, called after a unit has run; None: not measured.
+      once_seconds: seconds of the work done once for a model, if there is any.
+    """
+
+    run: Callable[[int], None]
+    images: int
+    multiply_adds: float | None = None
+    compile_seconds: float = 0.0
+    memory: Callable[[], int | None] = lambda: None
+    once_seconds: float | None = None
 
 
 def alternated(
@@ -65,3 +90,17 @@ def units_a_call(seconds: float, call_seconds: float) -> int:
       (4, 1)
     """
     return max(1, min(1000, -int(-call_seconds // max(seconds, 1e-6))))
+
+
+def best_rate(products: Iterable[Callable[[], object]], size: int) -> float:
+    """Multiply-adds a second of the fastest of some products.
+
+    Args:
+      products: each computes one product of square matrices and waits for it.
+      size: side of the matrices.
+    """
+    seconds = []
+    for product in products:
+        product()  # compiles
+        seconds += timeit.repeat(product, number=1, repeat=_REPEATS)
+    return size**3 / min(seconds)

@@ -14,9 +14,9 @@ from ..configs import Config
 from ..data import Dataset
 from ..training.model import build
 from . import multiply_adds
-from .initial_state import initial_state
+from .inputs import initial_state
 from .machine import cores
-from .runnable import Runnable
+from .timing import Runnable
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

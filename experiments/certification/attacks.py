@@ -18,18 +18,16 @@ from .certified_run import BATCH, CertifiedRun, filled
 
 def attacks(target: CertifiedRun, steps: int) -> dict[str, Any]:
     """The attacks by name, jitted: (x, labels, radius, key, box) -> points."""
-    kinds = {
-        "pgd": functools.partial(pgd, steps=steps),
-        "apgd_ce": functools.partial(apgd, steps=steps, loss=cross_entropy),
-    }
-    classes = target.network.head[-1].shape[0]
-    if classes >= 4:
-        for rank in (1, 2, 3):
-            kinds[f"apgd_dlr{rank}"] = functools.partial(
-                apgd, steps=steps, loss=targeted_dlr(rank)
-            )
+    losses = {"apgd_ce": cross_entropy}
+    if target.network.head[-1].shape[0] >= 4:  # classes
+        losses |= {f"apgd_dlr{rank}": targeted_dlr(rank) for rank in (1, 2, 3)}
+    kinds = {"pgd": pgd}
+    kinds |= {n: functools.partial(apgd, loss=loss) for n, loss in losses.items()}
     return {
-        name: jax.jit(functools.partial(attack, target.logits), static_argnames="box")
+        name: jax.jit(
+            functools.partial(attack, target.logits, steps=steps),
+            static_argnames="box",
+        )
         for name, attack in kinds.items()
     }
 

@@ -36,10 +36,8 @@ def certify(
     with ieee_device():
         certifier, parts = _certificates(folder, state, test, data.levels)
     _write_proof(folder.path, certifier, parts, test, data.levels)
-    prediction, radius = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("prediction", "radius")
-    )
+    prediction = np.concatenate([part.prediction for part in parts])
+    radius = np.concatenate([part.radius for part in parts])
     summary = summarize(prediction, radius, test.labels)
     figures = {"accuracy": summary.accuracy, "mean_radius": summary.mean_radius}
     figures |= dict(zip(RADIUS_NAMES, summary.cra, strict=True))

@@ -99,21 +99,16 @@ def _pairs(layer, z, dtype):
         return np.where(a * cos + b * sin >= 0, b * cos - a * sin, np.hypot(a, b))
     if layer.kind == "householder":
         (t,) = angles
-        keep = a * np.sin(t / 2) <= b * np.cos(t / 2)
-        new = _reflect(a, b, t)
-        old = (a, b)
+        sectors = [a * np.sin(t / 2) <= b * np.cos(t / 2)]
+        maps, last = [(a, b)], _reflect(a, b, t)
     else:
         t0, t1, t2 = (np.clip(angle, 0, 2 * pi) for angle in angles)
         phi = np.mod(np.arctan2(b, a) - t0 / 2, 2 * pi)
         turned = (a * np.cos(t2) + b * np.sin(t2), b * np.cos(t2) - a * np.sin(t2))
-        keep = phi < (t1 + t2) / 2
-        first, old = phi < t1 / 2, _reflect(a, b, t0 + t1)
-        old = [np.where(first, p, q) for p, q in zip((a, b), old, strict=True)]
-        third, last = phi < pi + t2 / 2, _reflect(a, b, t0)
-        new = [np.where(third, p, q) for p, q in zip(turned, last, strict=True)]
-    return np.concatenate(
-        [np.where(keep, p, q) for p, q in zip(old, new, strict=True)], -1
-    )
+        sectors = [phi < t1 / 2, phi < (t1 + t2) / 2, phi < pi + t2 / 2]
+        maps, last = [(a, b), _reflect(a, b, t0 + t1), turned], _reflect(a, b, t0)
+    chosen = [np.select(sectors, [m[i] for m in maps], last[i]) for i in (0, 1)]
+    return np.concatenate(chosen, -1)
 
 
 def _reflect(a, b, t):

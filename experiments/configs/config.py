@@ -78,6 +78,10 @@ class Config:
         for name in ("weight_decay", "curvature_penalty", "clip_norm"):
             _check(getattr(self, name) >= 0, f"--{name} must not be negative")
 
+    def network(self) -> dict[str, Any]:
+        """The settings of `NETWORK`, by name."""
+        return {name: getattr(self, name) for name in NETWORK}
+
 
 def _check(condition: bool, message: str) -> None:
     if not condition:

@@ -13,18 +13,17 @@ from lipjax import LipConvNet
 from lipjax.convert import NAMES, from_torch, published_names, to_torch
 
 from ..common.errors import UserError
-from ..configs import PUBLISHED, Config
+from ..configs import NETWORK, PUBLISHED, Config
 from ..data import load
 from ..parallel.mesh import make_mesh
 from ..reporting import tables
 from ..training.checkpoints import Checkpoint
-from ..training.model import check_fits, exp_approximation
+from ..training.model import check_fits, described, exp_approximation
 from ..training.run_folder import RunFolder
 from ..training.state import init_state, zero_metrics
 from .weight_files import check_new, read_weights, write_weights
 
 _CIFAR, _SIZE = {"cifar10": 10, "cifar100": 100}, (32, 32, 3)
-_SERIES = ("polynomial", "eval_polynomial", "gradient")
 
 
 def _of(help_text: str, *choices: str) -> Any:
@@ -112,7 +111,7 @@ def _check(request: Request) -> None:
         raise UserError(f"a run knows its network: leave out --{next(iter(names))}")
     if request.checkpoint and request.weights:
         raise UserError("--weights is for --from_run: leave it out")
-    settings = request.given("data", "data_dir", *_SERIES)
+    settings = request.given("data", "data_dir", *PUBLISHED)
     if request.to and settings:
         name = next(iter(settings))
         raise UserError(f"a file holds weights alone, no {name}: leave out --{name}")
@@ -132,16 +131,10 @@ def _from_checkpoint(path: Path, request: Request) -> Network:
         raise UserError(f"{path} is no network with {built}: {error}") from error
     if any(array.dtype == np.float64 for array in state.values()):
         print(f"{path}: float64 is rounded to float32, the precision of runs.")
-    settings: dict[str, Any] = dict(
-        depth=model.stages * model.layers_per_stage,
-        width=model.width,
-        activation=model.activation,
-        pooling=model.pooling,
-        head=model.head,
-        hidden=model.hidden,
-        data=request.data or _usual_data(model),
-    )
-    settings |= PUBLISHED | request.given("data_dir", *_SERIES)
+    settings = {n: getattr(model, n) for n in NETWORK if n != "depth"}
+    settings["depth"] = model.stages * model.layers_per_stage
+    settings["data"] = request.data or _usual_data(model)
+    settings |= PUBLISHED | request.given("data_dir", *PUBLISHED)
     config = Config(**settings)
     return Network(model.clone(exp=exp_approximation(config)), variables, config)
 
@@ -164,10 +157,10 @@ def _from_run(path: Path, request: Request) -> Network:
     folder = RunFolder.open(path)
     state = folder.checkpoints().restore(request.weights or "last").state
     config = dataclasses.replace(
-        folder.config, **request.given("data", "data_dir", *_SERIES)
+        folder.config, **request.given("data", "data_dir", *PUBLISHED)
     )
     model = folder.model
-    if request.given(*_SERIES):
+    if request.given(*PUBLISHED):
         model = model.clone(exp=exp_approximation(config))
     return Network(model, state.variables, config)
 
@@ -175,8 +168,7 @@ def _from_run(path: Path, request: Request) -> Network:
 def _check_data(network: Network) -> None:
     """Checks that the data set fits, without having to download one."""
     model, name = network.model, network.config.data
-    size = "x".join(map(str, model.image_shape))
-    images = f"{size} images of {model.num_classes} classes"
+    images = described(model.image_shape, model.num_classes)
     if not name:
         raise UserError(
             f"pass the data set of {images} that the network is for: --data=folder:PATH"
@@ -195,9 +187,8 @@ def _write_run(path: Path, network: Network) -> None:
         folder = RunFolder.create(temporary, network.config, network.model)
         state = init_state(network.config, network.variables)
         with folder.checkpoints() as checkpoints:
-            checkpoints.save(
-                "last", Checkpoint(state, zero_metrics(make_mesh()), {}, 0)
-            )
+            start = Checkpoint(state, zero_metrics(make_mesh()), {}, 0)
+            checkpoints.save("last", start)
         temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

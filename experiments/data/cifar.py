@@ -23,7 +23,7 @@ from PIL import Image
 from ..common.errors import UserError
 from .cache import Arrays, cached
 from .cifar_archive import ARCHIVES, fetch, parse
-from .dataset import SPLITS, Dataset, Split, without_validation
+from .dataset import SPLITS, Dataset, Split
 
 
 class Cifar(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -58,9 +58,8 @@ class Cifar(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         }
 
     def _generate_examples(self, split: Split) -> Iterator[tuple[int, dict]]:
-        for index, (image, label) in enumerate(
-            zip(split.images, split.labels, strict=True)
-        ):
+        examples = zip(split.images, split.labels, strict=True)
+        for index, (image, label) in enumerate(examples):
             yield index, {"image": _png(image), "label": int(label)}
 
 
@@ -94,7 +93,7 @@ def load_cifar(name: str, data_dir: str | None) -> Dataset:
     train, test = (Split(arrays[f"{s}_images"], arrays[f"{s}_labels"]) for s in SPLITS)
     features: Any = builder.info.features
     names = tuple(features["label"].names)
-    return without_validation(name, train, test, names, crop_padding=4)
+    return Dataset(name, train, train.spread(0), test, names, crop_padding=4)
 
 
 def _builder(name: str, data_dir: str | None) -> Cifar:

@@ -130,12 +130,13 @@ def parse(archive: Archive, path: pathlib.Path) -> tuple[Split, Split, list[str]
     """
     files = _members(archive, path)
     names = files[archive.class_names].decode().split()
-    splits = [
-        _concatenate(
-            [_records(archive, f"{path}: {f}", files[f], len(names)) for f in batches]
-        )
-        for batches in (archive.train, archive.test)
-    ]
+    splits = []
+    for batches in (archive.train, archive.test):
+        parts = [
+            _records(archive, f"{path}: {f}", files[f], len(names)) for f in batches
+        ]
+        images = np.concatenate([part.images for part in parts])
+        splits.append(Split(images, np.concatenate([part.labels for part in parts])))
     return splits[0], splits[1], names
 
 
@@ -176,8 +177,3 @@ def _records(archive: Archive, where: str, content: bytes, classes: int) -> Spli
         )
     pixels = records[:, archive.label_bytes :].reshape(-1, 3, _SIDE, _SIDE)
     return Split(pixels.transpose(0, 2, 3, 1), labels)
-
-
-def _concatenate(parts: list[Split]) -> Split:
-    images = np.concatenate([part.images for part in parts])
-    return Split(images, np.concatenate([part.labels for part in parts]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -33,11 +33,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, rows: np.ndarray) -> Self:
+    def take(self, rows: np.ndarray) -> Split:
         """The images with these numbers, in this order."""
-        return type(self)(self.images[rows], self.labels[rows])
+        return Split(self.images.take(rows, axis=0), self.labels[rows])
 
-    def spread(self, count: int | None) -> Self:
+    def spread(self, count: int | None) -> Split:
         """At most `count` evenly spaced images; None: all of them.
 
         Folders are read class by class: the first images are all of one class.
@@ -72,9 +72,9 @@ class Dataset:
     validation: Split
     test: Split
     class_names: tuple[str, ...]
-    levels: int
-    flip: bool
-    crop_padding: int
+    levels: int = 255
+    flip: bool = True
+    crop_padding: int = 0
     sums: tuple[PixelSums, ...] | None = None
 
     @property
@@ -171,30 +171,21 @@ def hold_out(split: Split, count: int) -> tuple[Split, Split]:
       >>> taken.labels.tolist(), rest.labels.tolist()
       ([0, 0, 1], [0, 0, 1])
     """
-    taken = _held_out(split.labels, count)
-    return split.take(np.flatnonzero(~taken)), split.take(np.flatnonzero(taken))
-
-
-def _held_out(labels: np.ndarray, count: int) -> np.ndarray:
-    """Which of the images with these labels to hold out, bool [N]."""
-    _check_count(labels, count)
-    order = np.random.default_rng(0).permutation(len(labels))
-    shuffled = labels[order]
-    sizes = np.bincount(shuffled)[shuffled]
-    ranks = _rank_in_class(shuffled)
-    share = np.where(ranks < sizes - 1, ranks / sizes, np.inf)
-    taken = np.zeros(len(labels), bool)
-    taken[order[np.argsort(share, kind="stable")[:count]]] = True
-    return taken
-
-
-def _check_count(labels: np.ndarray, count: int) -> None:
+    labels = split.labels
     most = len(labels) - len(np.unique(labels))
     if not 0 <= count <= most:
         raise UserError(
             f"cannot hold out {count} of {len(labels)} training images: choose 0 to "
             f"{most}, which leaves one image of each class"
         )
+    order = np.random.default_rng(0).permutation(len(labels))
+    shuffled = labels[order]
+    sizes = np.bincount(shuffled)[shuffled]
+    ranks = _rank_in_class(shuffled)
+    share = np.where(ranks < sizes - 1, ranks / sizes, np.inf)
+    taken = order[np.argsort(share, kind="stable")[:count]]
+    rest = np.setdiff1d(np.arange(len(labels)), taken)
+    return split.take(rest), split.take(np.sort(taken))
 
 
 def _rank_in_class(labels: np.ndarray) -> np.ndarray:
@@ -205,21 +196,3 @@ def _rank_in_class(labels: np.ndarray) -> np.ndarray:
     ranks = np.empty(len(labels), np.int64)
     ranks[by_class] = np.arange(len(labels)) - starts[labels[by_class]]
     return ranks
-
-
-def without_validation(
-    name: str,
-    train: Split,
-    test: Split,
-    class_names: tuple[str, ...],
-    *,
-    levels: int = 255,
-    flip: bool = True,
-    crop_padding: int,
-    sums: tuple[PixelSums, ...] | None = None,
-) -> Dataset:
-    """A data set whose validation set is empty; `load` holds one out."""
-    empty = train.take(np.arange(0))
-    return Dataset(
-        name, train, empty, test, class_names, levels, flip, crop_padding, sums
-    )

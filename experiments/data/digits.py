@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import sklearn.datasets
 
-from .dataset import Dataset, Split, hold_out, without_validation
+from .dataset import Dataset, Split, hold_out
 
 _TEST = 360
 
@@ -24,6 +24,5 @@ def load_digits() -> Dataset:
     everything = Split(images, np.asarray(bunch.target, np.int32))
     train, test = hold_out(everything, _TEST)
     names = tuple(str(name) for name in bunch.target_names)
-    return without_validation(
-        "digits", train, test, names, levels=16, flip=False, crop_padding=1
-    )
+    none = train.spread(0)
+    return Dataset("digits", train, none, test, names, 16, flip=False, crop_padding=1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..common.errors import UserError
 from .cache import Arrays, cached
-from .dataset import SPLITS, Dataset, Split, without_validation
+from .dataset import SPLITS, Dataset, Split
 from .decode import decode
 from .image_files import Name, read_files
 
@@ -38,9 +38,8 @@ def load_folder(where: str, data_dir: str | None) -> Dataset:
     train, test = (Split(arrays[f"{s}_images"], arrays[f"{s}_labels"]) for s in SPLITS)
     names = tuple(str(name) for name in arrays["class_names"])
     padding = min(train.images.shape[1:3]) // 8
-    return without_validation(
-        f"folder:{where}", train, test, names, crop_padding=padding
-    )
+    none = train.spread(0)
+    return Dataset(f"folder:{where}", train, none, test, names, crop_padding=padding)
 
 
 def _read(path: pathlib.Path) -> Arrays:

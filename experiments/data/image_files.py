@@ -7,7 +7,6 @@ desktop.ini. Everything else must be an image of a class.
 
 from __future__ import annotations
 
-import functools
 import lzma
 import os
 import pathlib
@@ -114,28 +113,22 @@ def _walk_below(
     with os.scandir(folder) as entries:
         for entry in entries:
             name = (*parts, entry.name)
-            yield name, None if entry.is_dir() else functools.partial(_read, entry.path)
+            yield name, None if entry.is_dir() else pathlib.Path(entry.path).read_bytes
             if entry.is_dir() and len(name) < 3:
                 yield from _walk_below(pathlib.Path(entry.path), name)
-
-
-def _read(path: str) -> bytes:
-    return pathlib.Path(path).read_bytes()
 
 
 def _unpack(path: pathlib.Path) -> Iterator[tuple[Name, Reader | None]]:
     with path.open("rb") as file:
         size, title = path.stat().st_size, f"read {path.name}"
         bar: Any = tqdm.tqdm.wrapattr(file, "read", size, desc=title, delay=2)
-        with bar as counted, _open(counted) as tar:
+        with bar as counted, TarFile.open(fileobj=counted, tarinfo=_StrictInfo) as tar:
             for member in tar:
                 parts = tuple(p for p in member.name.split("/") if p not in ("", "."))
                 yield parts, None if member.isdir() else _reader(path, tar, member)
-            _read_to_end(tar.fileobj)
-
-
-def _open(file: Any) -> TarFile:
-    return tarfile.open(fileobj=file, mode="r:*", tarinfo=_StrictInfo)
+            compressed: Any = tar.fileobj
+            while compressed.read(1 << 20):  # checks the checksum after the last byte
+                pass
 
 
 def _reader(path: pathlib.Path, tar: TarFile, member: TarInfo) -> Reader:
@@ -149,12 +142,6 @@ def _reader(path: pathlib.Path, tar: TarFile, member: TarInfo) -> Reader:
         return file.read()
 
     return read
-
-
-def _read_to_end(file: Any) -> None:
-    """Reads on, so that the decompressor checks the checksum after the last byte."""
-    while file.read(1 << 20):
-        pass
 
 
 class _StrictInfo(TarInfo):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import pathlib
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from ..common.errors import UserError
-from .dataset import SPLITS, Dataset, Split, without_validation
+from .dataset import SPLITS, Dataset, Split
 from .record_files import RecordFiles, read_info
 
 
@@ -58,16 +58,9 @@ class RecordImages:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(dtype or self.dtype, copy=False)
 
-    def take(self, rows: np.ndarray) -> RecordImages:
-        """The images with these numbers; reads none of them."""
+    def take(self, rows: np.ndarray, axis: int = 0) -> RecordImages:
+        """The images with these numbers, as NumPy's `take`; reads none of them."""
         return RecordImages(self._files, self._rows[rows], self._image_shape)
-
-
-class RecordSplit(Split):
-    """A split whose `images` are `RecordImages`; `take` reads none of them."""
-
-    def take(self, rows: np.ndarray) -> Self:
-        return type(self)(self.images.take(rows), self.labels[rows])
 
 
 def load_records(where: str) -> Dataset:
@@ -77,7 +70,7 @@ def load_records(where: str) -> Dataset:
       where: the folder.
 
     Returns:
-      The data set, its splits `RecordSplit`s, in the order of the class names.
+      The data set, its images `RecordImages`, in the order of the class names.
 
     Raises:
       UserError: if the folder is incomplete, or a file has another size than it had.
@@ -85,17 +78,16 @@ def load_records(where: str) -> Dataset:
     folder = pathlib.Path(where).expanduser()
     info = read_info(folder)
 
-    def opened(split: str) -> RecordSplit:
+    def opened(split: str) -> Split:
         files = RecordFiles(folder, split, info)
-        rows = np.arange(len(files))
-        return RecordSplit(
-            RecordImages(files, rows, info.image_shape), info.labels(split)
-        )
+        images = RecordImages(files, np.arange(len(files)), info.image_shape)
+        return Split(images, info.labels(split))
 
     train, test = (opened(split) for split in SPLITS)
-    return without_validation(
+    return Dataset(
         f"records:{where}",
         train,
+        train.spread(0),
         test,
         info.class_names,
         crop_padding=min(info.image_shape[:2]) // 8,

@@ -46,6 +46,9 @@ class Stream:
         all of the batch.
       start: the first step, at least 0.
 
+    Attributes:
+      step: the step whose batch `next` returns.
+
     Raises:
       UserError: if the batch is larger than the split; from `next`, if an image cannot
         be read.
@@ -88,7 +91,7 @@ class Stream:
         except BaseException:  # Grain would continue with the batch after this one
             self.close()
             raise
-        self._step += 1
+        self.step += 1
         return batch
 
     def __enter__(self) -> Self:
@@ -96,11 +99,6 @@ class Stream:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-    @property
-    def step(self) -> int:
-        """The step whose batch `next` returns."""
-        return self._step
 
     def seek(self, step: int) -> None:
         """Goes to a step, back or ahead."""
@@ -114,7 +112,7 @@ class Stream:
     def _begin(self, step: int) -> None:
         if step < 0:
             raise ValueError(f"step {step} is negative")
-        self._step = step
+        self.step = step
         source: Any = dataclasses.replace(self._batches, first=step)
         options = grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_AHEAD)
         self._iterator = iter(grain.MapDataset.source(source).to_iter_dataset(options))

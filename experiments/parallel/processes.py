@@ -77,11 +77,9 @@ def run_joined(main: Callable[[], Result]) -> Result:
         return main()
     try:
         _join(None if where == "auto" else where)
-        with _redirected(1, os.devnull):  # the first collective makes Gloo print
+        with _silent():  # the first collective makes Gloo print
             _check_settings()
-        if is_host0():
-            return main()
-        with _redirected(1, os.devnull):
+        with contextlib.nullcontext() if is_host0() else _silent():
             return main()
     except Exception as error:
         _end(error)
@@ -208,18 +206,18 @@ def _on_abort(line: str, code: int) -> None:
 
 
 @contextlib.contextmanager
-def _redirected(descriptor: int, path: str) -> Iterator[None]:
-    """Redirects a stream, including the output of C++."""
+def _silent() -> Iterator[None]:
+    """Prints nothing to stdout, the output of C++ included."""
     sys.stdout.flush()
-    kept, there = os.dup(descriptor), os.open(path, os.O_WRONLY)
-    os.dup2(there, descriptor)
+    kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
     try:
         yield
     finally:
         sys.stdout.flush()
-        os.dup2(kept, descriptor)
+        os.dup2(kept, 1)
         os.close(kept)
-        os.close(there)
+        os.close(nothing)
 
 
 def is_host0() -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -29,19 +28,14 @@ class Summary:
 
 
 def summarize(
-    prediction: np.ndarray,
-    radius: np.ndarray,
-    labels: np.ndarray,
-    radii: Sequence[float] = STANDARD_RADII,
+    prediction: np.ndarray, radius: np.ndarray, labels: np.ndarray
 ) -> Summary:
-    """Accuracy, certified robust accuracy at `radii` and mean radius of n images.
+    """Accuracy, certified robust accuracy and mean radius of n images.
 
     Example:
-      >>> summarize(np.array([1, 2]), np.array([0.6, 0.9]), np.array([1, 1]), [0.5])
-      Summary(accuracy=0.5, cra=(0.5,), mean_radius=0.3)
+      >>> summarize(np.array([1, 2]), np.array([0.6, 0.9]), np.array([1, 1])).cra
+      (0.5, 0.5, 0.5, 0.5, 0.0, 0.0)
     """
-    return Summary(
-        metrics.accuracy(prediction, labels),
-        metrics.certified_robust_accuracy(prediction, radius, labels, radii),
-        metrics.mean_radius(prediction, radius, labels),
-    )
+    cra = metrics.certified_robust_accuracy(prediction, radius, labels, STANDARD_RADII)
+    accuracy = metrics.accuracy(prediction, labels)
+    return Summary(accuracy, cra, metrics.mean_radius(prediction, radius, labels))

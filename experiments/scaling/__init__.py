@@ -3,5 +3,4 @@
 compiled_step    a training step compiled for devices that need not be present
 hlo_collectives  what its devices send each other, from the compiled program's text
 predictions      times that a device of given speed would take
-tables           the results as text and as records
 """

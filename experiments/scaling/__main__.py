@@ -16,7 +16,7 @@ prediction, not a measurement.
 
 from __future__ import annotations
 
-import shlex
+import dataclasses
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -27,15 +27,16 @@ import jax
 from absl import flags
 
 from ..benchmark import machine
-from ..benchmark.random_data import TRAINING_IMAGES, random_data
+from ..benchmark.inputs import TRAINING_IMAGES, random_data
+from ..benchmark.tables import table
 from ..common.errors import UserError
 from ..common.files import write_json
 from ..common.flags import run
 from ..configs import Config
 from ..parallel.mesh import DATA, make_mesh
-from .compiled_step import compile_step, tpu_slice
-from .predictions import ASSUMED
-from .tables import record, steps_table
+from ..reporting.tables import megabytes
+from .compiled_step import CompiledStep, compile_step, tpu_slice
+from .predictions import ASSUMED, AssumedDevice, efficiency
 
 FLAGS = flags.FLAGS
 _SLICES = ("1x1", "1x2", "2x2", "2x4", "4x4", "4x8", "8x8")
@@ -49,14 +50,15 @@ def main() -> None:
     steps = []
     for mesh in meshes:
         steps.append(compile_step(_config(mesh), data, mesh, FLAGS.accumulate))
-        progress = steps_table(steps[-1:], device).splitlines()[-1]
+        progress = _table(steps[-1:], device).splitlines()[-1]
         print(progress, file=sys.stderr, flush=True)
-    print(steps_table(steps, device))
-    command = ["python", "-m", "experiments.scaling", *sys.argv[1:]]
-    described = machine.describe(shlex.join(command))
+    print(_table(steps, device))
+    described = machine.describe("experiments.scaling")
     path = Path(FLAGS.out or f"benchmarks/scaling-{datetime.now():%Y%m%d-%H%M%S}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"machine": described, "rows": list(map(record, steps))})
+    write_json(
+        path, {"machine": described, "rows": list(map(dataclasses.asdict, steps))}
+    )
     print(f"\n{machine.sentence(described)}\nIn {path}")
 
 
@@ -78,14 +80,35 @@ def _groups() -> list[Sequence[Any]]:
 
 
 def _config(mesh: Any) -> Config:
-    return Config(
-        depth=FLAGS.depth,
-        width=FLAGS.width,
-        head=FLAGS.head,
-        hidden=FLAGS.hidden,
-        dtype=FLAGS.dtype,
-        batch_size=FLAGS.batch_size or FLAGS.images * mesh.shape[DATA],
+    names = ("depth", "width", "head", "hidden", "dtype")
+    network: dict[str, Any] = {name: FLAGS[name].value for name in names}
+    size = FLAGS.batch_size or FLAGS.images * mesh.shape[DATA]
+    return Config(**network, batch_size=size)
+
+
+def _table(steps: Sequence[CompiledStep], device: AssumedDevice | None = None) -> str:
+    """A line a step; with a device also the predicted efficiency on it."""
+    columns: dict[str, Any] = {
+        "data x model": lambda step: f"{step.data} x {step.model}",
+        "images": lambda step: f"{step.batch:,}",
+        "arguments": lambda step: megabytes(step.arguments),
+        "temporaries": lambda step: megabytes(step.temporaries),
+        "peak": lambda step: megabytes(step.peak),
+        "collectives": _collectives,
+        "sent": lambda step: megabytes(step.traffic),
+        "compile": lambda step: f"{step.compile_seconds:.0f} s",
+    }
+    if device:
+        columns["efficiency, predicted"] = lambda s: f"{efficiency(s, device):.1%}"
+    return table(columns, steps)
+
+
+def _collectives(step: CompiledStep) -> str:
+    each = (
+        f"{one.number} {one.kind} of {one.group_size}: {megabytes(one.bytes)}"
+        for one in step.collectives
     )
+    return "; ".join(each) or "none"
 
 
 if __name__ == "__main__":

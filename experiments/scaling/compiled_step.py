@@ -12,11 +12,11 @@ from jax.experimental import topologies
 from jax.sharding import Mesh
 
 from ..benchmark import multiply_adds
-from ..benchmark.memory import peak_bytes
 from ..common.errors import UserError
 from ..configs import Config
 from ..data import Dataset
 from ..parallel.mesh import DATA, MODEL
+from ..training.description import peak_bytes
 from ..training.trainer import Trainer
 from .hlo_collectives import Collective, Sum, collectives, summed
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 KINDS = (
@@ -75,20 +76,17 @@ def collectives(hlo: str) -> list[Collective]:
       >>> collectives(line)
       [Collective(kind='all-gather', bytes=64, group_size=4)]
     """
-    return [found for found in _all(hlo) if found.group_size > 1]
-
-
-def _all(hlo: str) -> Iterator[Collective]:
+    found = []
     devices = math.prod(int(n) for n in _DEVICES.findall(hlo.partition("\n")[0]))
-    for line in hlo.splitlines():
-        found = _OPERATION.match(line)
-        if found:
-            kind, result = found["kind"], _LAYOUT.sub("", found["result"])
-            sizes = list(map(_bytes, _ARRAY.findall(result)))
-            if found["start"]:
-                sizes = _received(kind, sizes)
-            group = 2 if kind == "collective-permute" else _group(found["rest"])
-            yield Collective(kind, sum(sizes), group or devices)
+    for line in filter(None, map(_OPERATION.match, hlo.splitlines())):
+        kind, result = line["kind"], _LAYOUT.sub("", line["result"])
+        sizes = list(map(_bytes, _ARRAY.findall(result)))
+        if line["start"]:
+            sizes = _received(kind, sizes)
+        group = 2 if kind == "collective-permute" else _group(line["rest"]) or devices
+        if group > 1:
+            found.append(Collective(kind, sum(sizes), group))
+    return found
 
 
 def _bytes(array: tuple[str, str]) -> int:
@@ -125,7 +123,8 @@ def _group(rest: str) -> int:
     return 0
 
 
-class Sum(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Sum:
     """The number and the total bytes of all operations of one kind and group size."""
 
     kind: str

@@ -21,8 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from absl import flags
+from jax.experimental import multihost_utils
 
 from ..common.errors import UserError
 from ..common.flags import run
@@ -63,13 +64,9 @@ def _member() -> None:
 
 def _steps() -> None:
     """Steps until the folder says which process is to make a mistake."""
-    mesh = jax.make_mesh((jax.device_count(),), ("data",))
-    sharding = jax.sharding.NamedSharding(mesh, jax.P("data"))
-    x = jax.make_array_from_process_local_data(sharding, jnp.ones((1, 8)))
-    total = jax.jit(jnp.sum, out_shardings=jax.sharding.NamedSharding(mesh, jax.P()))
     folder = Path(FLAGS.member)
     for step in range(10**6):
-        total(x).block_until_ready()
+        multihost_utils.process_allgather(np.ones(8))
         if step == 10:
             (folder / f"ready{jax.process_index()}").touch()
         if (folder / "mistake").exists() and jax.process_index() == 1:
@@ -79,17 +76,14 @@ def _steps() -> None:
 
 def _measured(way: str, event: str) -> tuple[float, list[int | None], str]:
     """Seconds until all have ended, exit codes, last line of process 0."""
-    count = FLAGS.num_processes or 2
+    numbers = range(FLAGS.num_processes or 2)
     with socket.create_server(("", 0)) as found:
         where = f"localhost:{found.getsockname()[1]}"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        screens = [(folder / f"screen{i}").open("w+b") for i in range(count)]
-        joined = [
-            _start(way, where, i, count, folder, s) for i, s in enumerate(screens)
-        ]
+        joined = [_start(folder, way, where, i, len(numbers)) for i in numbers]
         try:
-            _until(lambda: all((folder / f"ready{i}").exists() for i in range(count)))
+            _until(lambda: all((folder / f"ready{i}").exists() for i in numbers))
             begin = time.monotonic()
             if event in _SIGNALS:
                 joined[1].send_signal(_SIGNALS[event])
@@ -103,28 +97,23 @@ def _measured(way: str, event: str) -> tuple[float, list[int | None], str]:
             for process in joined:
                 process.kill()
                 process.wait()
-        screens[0].seek(0)
-        lines = screens[0].read().decode(errors="replace").strip().splitlines()
-        for screen in screens:
-            screen.close()
+        lines = (folder / "screen0").read_text(errors="replace").strip().splitlines()
     return seconds, codes, lines[-1] if lines else ""
 
 
-def _start(way, where, index, count, folder, screen) -> subprocess.Popen[bytes]:
-    flags_of_member = (
-        f"--member={folder}",
-        f"--ways={way}",
-        f"--coordinator={where}",
-        f"--num_processes={count}",
-        f"--process_id={index}",
+def _start(
+    folder: Path, way: str, where: str, index: int, count: int
+) -> subprocess.Popen[bytes]:
+    command = (
+        *(sys.executable, "-m", "experiments.scaling.lost_processes"),
+        *(f"--member={folder}", f"--ways={way}", f"--coordinator={where}"),
+        *(f"--num_processes={count}", f"--process_id={index}"),
     )
-    module = "experiments.scaling.lost_processes"
-    return subprocess.Popen(
-        [sys.executable, "-m", module, *flags_of_member],
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        stdout=screen,
-        stderr=subprocess.STDOUT,
-    )
+    cpu = os.environ | {"JAX_PLATFORMS": "cpu"}
+    with (folder / f"screen{index}").open("wb") as screen:
+        return subprocess.Popen(
+            command, env=cpu, stdout=screen, stderr=subprocess.STDOUT
+        )
 
 
 def _until(done: Callable[[], bool]) -> None:

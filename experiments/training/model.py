@@ -29,22 +29,19 @@ def build(config: Config, data: Dataset) -> LipConvNet:
             f"--depth={config.depth} is not a multiple of the {stages} stages that "
             f"{height}x{width} images have"
         )
-    settings: dict[str, Any] = dict(
-        image_shape=data.image_shape,
-        num_classes=data.num_classes,
-        stages=stages,
-        layers_per_stage=config.depth // stages,
-        width=config.width,
-        activation=config.activation,
-        pooling=config.pooling,
-        head=config.head,
-        hidden=config.hidden,
-        mean=data.mean,
-        std=(data.std,) * channels,
-        exp=exp_approximation(config),
-    )
+    network = config.network()
+    layers = network.pop("depth") // stages
     try:
-        return LipConvNet(**settings)
+        return LipConvNet(
+            image_shape=data.image_shape,
+            num_classes=data.num_classes,
+            stages=stages,
+            layers_per_stage=layers,
+            mean=data.mean,
+            std=(data.std,) * channels,
+            exp=exp_approximation(config),
+            **network,
+        )
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -58,12 +55,13 @@ def check_fits(model: LipConvNet, data: Dataset) -> None:
     due = (model.image_shape, model.num_classes)
     if due != (data.image_shape, data.num_classes):
         raise UserError(
-            f"the network is for {_described(*due)}, but {data.name} has "
-            f"{_described(data.image_shape, data.num_classes)}"
+            f"the network is for {described(*due)}, but {data.name} has "
+            f"{described(data.image_shape, data.num_classes)}"
         )
 
 
-def _described(image_shape: tuple[int, int, int], classes: int) -> str:
+def described(image_shape: tuple[int, int, int], classes: int) -> str:
+    """The images and classes that a network or a data set is for."""
     return f"{'x'.join(map(str, image_shape))} images of {classes} classes"
 
 
@@ -114,11 +112,6 @@ def from_json(values: dict[str, Any]) -> LipConvNet:
 
 def _tuples(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-def in_dtype(model: LipConvNet, dtype: str) -> LipConvNet:
-    """The model, computing in the dtype of that name."""
-    return model.clone(dtype=jnp.dtype(dtype))
 
 
 def output_shapes(model: LipConvNet, variables: Any) -> dict[str, tuple[int, ...]]:

@@ -11,7 +11,7 @@ from absl import flags
 from lipjax import LipConvNet
 
 from ..common.errors import UserError
-from ..configs import NETWORK, PRESETS, Config, with_flags
+from ..configs import PRESETS, Config, with_flags
 from ..parallel.processes import broadcast_from_host0
 from .checkpoints import Checkpoint, Checkpoints
 from .model import exp_approximation
@@ -55,8 +55,8 @@ def _fine_tuned(source: RunFolder, preset: Config) -> tuple[Config, LipConvNet]:
     Weights belong to a network with its mean and std, so these are the run's. The
     approximation of exp may change.
     """
-    network = {name: getattr(source.config, name) for name in NETWORK}
-    changed = [n for n in NETWORK if FLAGS[n].present and FLAGS[n].value != network[n]]
+    network = source.config.network()
+    changed = [n for n in network if FLAGS[n].present and FLAGS[n].value != network[n]]
     if changed:
         name = changed[0]
         raise UserError(

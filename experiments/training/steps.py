@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
@@ -26,45 +26,6 @@ from .state import Metrics, TrainState, abstract
 from .step import TrainStep
 
 Carry = tuple[TrainState, Metrics]
-
-
-class Steps(Protocol):
-    """Takes training steps on the images of a data set.
-
-    Attributes:
-      jitted: the jitted function of the steps.
-    """
-
-    jitted: Any
-
-    def __call__(self, state: TrainState, metrics: Metrics, count: int) -> Carry:
-        """Takes `count` steps; the arguments are donated."""
-        ...
-
-    def abstract_images(self) -> tuple[Any, ...]:
-        """Abstract values of the arguments of `jitted` after state and metrics."""
-        ...
-
-    def close(self) -> None:
-        """Stops reading in the background."""
-        ...
-
-
-def make_steps(
-    train_step: TrainStep, config: Config, data: Dataset, mesh: Mesh, shardings: Any
-) -> Steps:
-    """Makes steps over the training images, from memory or from the disk.
-
-    Args:
-      train_step: see `make_train_step`.
-      config: the settings; batch size and seed are used.
-      data: the data set.
-      mesh: the devices.
-      shardings: where the state lies, a sharding for each leaf.
-    """
-    in_memory = isinstance(data.train.images, np.ndarray)
-    kind = InMemorySteps if in_memory else StreamedSteps
-    return kind(train_step, config, data.train, mesh, (shardings, replicated(mesh)))
 
 
 @dataclasses.dataclass
@@ -88,6 +49,9 @@ class InMemorySteps(_Steps):
 
     The images are copied to every device once, at the first step. Each epoch has its
     own permutation of them, drawn from the seed and the epoch's number.
+
+    Attributes:
+      jitted: the jitted function of the steps.
     """
 
     @functools.cached_property
@@ -95,14 +59,16 @@ class InMemorySteps(_Steps):
         return self._jit(self.run)
 
     def __call__(self, state: TrainState, metrics: Metrics, count: int) -> Carry:
+        """Takes `count` steps; state and metrics are donated."""
         return self.jitted(state, metrics, *self._on_devices, np.int32(count))
 
     def abstract_images(self) -> tuple[Any, ...]:
+        """Abstract values of the arguments of `jitted` after state and metrics."""
         arrays = (self.train.images, self.train.labels)
         return *abstract(arrays, replicated(self.mesh)), np.int32(1)
 
     def close(self) -> None:
-        pass
+        """Stops reading in the background; here nothing does."""
 
     @functools.cached_property
     def _on_devices(self) -> tuple[jax.Array, jax.Array]:
@@ -156,12 +122,9 @@ class StreamedSteps(_Steps):
         return state, metrics
 
     def abstract_images(self) -> tuple[Any, ...]:
-        size = self.config.batch_size
-        shapes = ((size, *self.train.images.shape[1:]), np.uint8), ((size,), np.int32)
-        return tuple(
-            jax.ShapeDtypeStruct(shape, dtype, sharding=self._sharding)
-            for shape, dtype in shapes
-        )
+        size, shape = self.config.batch_size, self.train.images.shape[1:]
+        batch = functools.partial(jax.ShapeDtypeStruct, sharding=self._sharding)
+        return batch((size, *shape), np.uint8), batch((size,), np.int32)
 
     def close(self) -> None:
         if self._stream is not None:
@@ -181,3 +144,23 @@ class StreamedSteps(_Steps):
         elif self._stream.step != step:
             self._stream.seek(step)
         return self._stream
+
+
+Steps = InMemorySteps | StreamedSteps
+
+
+def make_steps(
+    train_step: TrainStep, config: Config, data: Dataset, mesh: Mesh, shardings: Any
+) -> Steps:
+    """Makes steps over the training images, from memory or from the disk.
+
+    Args:
+      train_step: see `make_train_step`.
+      config: the settings; batch size and seed are used.
+      data: the data set.
+      mesh: the devices.
+      shardings: where the state lies, a sharding for each leaf.
+    """
+    in_memory = isinstance(data.train.images, np.ndarray)
+    kind = InMemorySteps if in_memory else StreamedSteps
+    return kind(train_step, config, data.train, mesh, (shardings, replicated(mesh)))

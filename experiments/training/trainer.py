@@ -17,7 +17,7 @@ from ..parallel.mesh import DATA, make_mesh
 from ..parallel.shardings import put, state_shardings
 from .augmentation import make_augment
 from .gradients import make_gradient, make_loss
-from .model import build, check_fits, in_dtype
+from .model import build, check_fits
 from .optimizer import optimizer
 from .state import Metrics, TrainState, abstract_metrics, abstract_state, init_state
 from .step import make_train_step
@@ -62,7 +62,7 @@ class Trainer:
         _check_batch(config, len(data.train), self.mesh.shape[DATA], accumulate)
         model = model or build(config, data)
         check_fits(model, data)
-        self.model: LipConvNet = in_dtype(model, config.dtype)
+        self.model: LipConvNet = model.clone(dtype=jnp.dtype(config.dtype))
         self.steps_per_epoch = len(data.train) // config.batch_size
         train_step = make_train_step(
             make_gradient(make_loss(self.model, config), self.mesh, accumulate),

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lipjax.attacks.best import Best, Logits, better, evaluate
-from lipjax.attacks.losses import Loss
+from lipjax.attacks.losses import Best, Logits, Loss, better, evaluate
 from lipjax.attacks.projections import directions, on_sphere, per_image, project
 from lipjax.losses import cross_entropy
 

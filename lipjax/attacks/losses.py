@@ -1,15 +1,21 @@
-"""Losses that attacks make larger: one number per image."""
+"""Losses that attacks make larger, one number per image, and the best points found."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from lipjax.attacks.projections import per_image
+
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 """logits [n, C] and labels [n] to losses [n]."""
+
+Logits = Callable[[jax.Array], jax.Array]
+"""Images [n, ...] to logits [n, C]."""
 
 
 def targeted_dlr(rank: int = 1) -> Loss:
@@ -43,3 +49,29 @@ def targeted_dlr(rank: int = 1) -> Loss:
         return (others[:, -1] - own) / jnp.maximum(spread, 1e-12)
 
     return loss
+
+
+class Best(NamedTuple):
+    """The best points so far, their losses, and whether they are misclassified."""
+
+    point: jax.Array
+    loss: jax.Array
+    found: jax.Array
+
+
+def evaluate(logits: Logits, loss: Loss, x: jax.Array, labels: jax.Array):
+    """Losses [n], whether each is misclassified, and the losses' gradients."""
+
+    def total(x):
+        z = logits(x)
+        values = loss(z, labels)
+        return jnp.sum(values), (values, jnp.argmax(z, axis=1) != labels)
+
+    gradient, (values, found) = jax.grad(total, has_aux=True)(x)
+    return values, found, gradient
+
+
+def better(old: Best, new: Best) -> Best:
+    """Per image: a misclassified point before others, then the larger loss."""
+    wins = (new.found & ~old.found) | ((new.found == old.found) & (new.loss > old.loss))
+    return jax.tree.map(lambda o, n: jnp.where(per_image(wins, n), n, o), old, new)

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from lipjax.attacks.best import Best, Logits, better, evaluate
-from lipjax.attacks.losses import Loss
+from lipjax.attacks.losses import Best, Logits, Loss, better, evaluate
 from lipjax.attacks.projections import directions, on_sphere, per_image, project
 from lipjax.losses import cross_entropy
 

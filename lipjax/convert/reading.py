@@ -8,7 +8,7 @@ estimates, stays the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -23,10 +23,9 @@ from lipjax.convert.state_dict import (
     LINEAR,
     NAMES,
     Path,
-    Shapes,
     StateDict,
+    entries,
     layers,
-    shapes,
     variable_shapes,
 )
 from lipjax.models import LipConvNet
@@ -70,7 +69,8 @@ def from_torch(
             raise ValueError(f"unknown {kind} {name!r}: choose from {choices}")
     state = {name: np.asarray(value) for name, value in state.items()}
     model = architecture(state, names)
-    _check_entries(state, shapes(model, variable_shapes(model)["params"]))
+    zeros = jax.tree.map(lambda v: np.zeros(v.shape, v.dtype), variable_shapes(model))
+    _check_entries(state, entries(model, zeros))
     state = {name: value.astype(model.param_dtype) for name, value in state.items()}
     flat: dict[Path, Any] = {}
     for prefix, name, activation in layers(model):
@@ -78,7 +78,7 @@ def from_torch(
         for angle in ANGLES.get(activation, ()):
             value = jnp.asarray(state[f"{prefix}.act.{angle}"].ravel())
             flat["params", name, "activation", angle] = value
-    flat |= _HEAD_READERS[head](state)
+    flat |= _head(head, state)
     return model, unflatten_dict(flat)
 
 
@@ -102,8 +102,11 @@ def architecture(state: StateDict, names: Mapping[str, str]) -> LipConvNet:
     }
     if head == "crc_full":
         settings["hidden"] = len(_entry(state, "logits_layer.linear1.bias"))
-    mean, std = (_numbers(state, name) for name in ("shift", "scale"))
+    mean, std = (
+        tuple(map(float, _entry(state, name).ravel())) for name in ("shift", "scale")
+    )
     first = _entry(state, "init_layer.ortho.weight")
+    double = first.dtype == np.float64 and jax.config.read("jax_enable_x64")
     return LipConvNet(
         image_shape=(side, side, len(mean)),
         num_classes=len(_entry(state, f"logits_layer.{last}")),
@@ -114,18 +117,9 @@ def architecture(state: StateDict, names: Mapping[str, str]) -> LipConvNet:
         mean=mean,
         std=std,
         exp=PUBLISHED_EXP,
-        param_dtype=_precision(first),
+        param_dtype=jnp.float64 if double else jnp.float32,
         **settings,
     )
-
-
-def _precision(kernel: np.ndarray) -> Any:
-    double = kernel.dtype == np.float64 and jax.config.read("jax_enable_x64")
-    return jnp.float64 if double else jnp.float32
-
-
-def _numbers(state: StateDict, name: str) -> tuple[float, ...]:
-    return tuple(map(float, _entry(state, name).ravel()))
 
 
 def _entry(state: StateDict, name: str) -> np.ndarray:
@@ -136,8 +130,8 @@ def _entry(state: StateDict, name: str) -> np.ndarray:
     return state[name]
 
 
-def _check_entries(state: StateDict, due: Shapes) -> None:
-    for name, shape in due.items():
+def _check_entries(state: StateDict, due: StateDict) -> None:
+    for name, shape in ((name, entry.shape) for name, entry in due.items()):
         if name not in state:
             raise ValueError(f"the state dict has no entry {name!r}")
         if state[name].shape != shape:
@@ -164,31 +158,19 @@ def _convolution(state: StateDict, prefix: str, path: Path) -> dict[Path, Any]:
     }
 
 
-def _orthogonal(state: StateDict) -> dict[Path, Any]:
-    return _convolution(state, "logits_layer.ortho", ("classifier", "conv"))
-
-
-def _normalized(state: StateDict) -> dict[Path, Any]:
-    return {
-        ("params", "classifier", "kernel"): jnp.asarray(state["logits_layer.weight"].T),
-        ("params", "classifier", "bias"): jnp.asarray(state["logits_layer.bias"]),
-    }
-
-
-def _curvature(state: StateDict) -> dict[Path, Any]:
+def _head(head: str, state: StateDict) -> dict[Path, Any]:
+    prefix, path = "logits_layer", ("params", "classifier")
+    if head == "ortho":
+        return _convolution(state, f"{prefix}.ortho", ("classifier", "conv"))
+    if head == "lln":
+        return {
+            (*path, "kernel"): jnp.asarray(state[f"{prefix}.weight"].T),
+            (*path, "bias"): jnp.asarray(state[f"{prefix}.bias"]),
+        }
     flat: dict[Path, Any] = {}
     for ours, theirs in LINEAR.items():
-        kernel = state[f"logits_layer.{theirs}.weight"].T
-        flat["params", "classifier", f"{ours}_kernel"] = jnp.asarray(kernel)
-        bias = state[f"logits_layer.{theirs}.bias"]
-        flat["params", "classifier", f"{ours}_bias"] = jnp.asarray(bias)
-    u, v = (jnp.asarray(state[f"logits_layer._{n}"]) for n in "uv")
-    flat[SPECTRAL, "classifier", "hidden_kernel_vectors"] = ((u, v[None]),)
-    return flat
-
-
-_HEAD_READERS: Mapping[str, Callable[[StateDict], dict[Path, Any]]] = {
-    "ortho": _orthogonal,
-    "lln": _normalized,
-    "crc_full": _curvature,
-}
+        kernel = state[f"{prefix}.{theirs}.weight"].T
+        flat[*path, f"{ours}_kernel"] = jnp.asarray(kernel)
+        flat[*path, f"{ours}_bias"] = jnp.asarray(state[f"{prefix}.{theirs}.bias"])
+    u, v = (jnp.asarray(state[f"{prefix}._{n}"]) for n in "uv")
+    return flat | {(SPECTRAL, "classifier", "hidden_kernel_vectors"): ((u, v[None]),)}

@@ -68,7 +68,7 @@ def published_vectors(
     (columns, rows), (taps, outputs) = (map(np.asarray, uv) for uv in vectors)
     columns, rows = columns.reshape(k, c).T, rows.T
     taps = taps.reshape(k, k, c).transpose(2, 0, 1)
-    shaped = {
+    return {
         "u1": columns.reshape(1, c, 1, k),
         "v1": rows.reshape(c, 1, k, 1),
         "u2": -np.flip(rows.reshape(1, c, k, 1), 2),
@@ -78,4 +78,3 @@ def published_vectors(
         "u4": -np.flip(taps.reshape(c, 1, k, k), (2, 3)),
         "v4": outputs.reshape(1, c, 1, 1),
     }
-    return {name: np.ascontiguousarray(v) for name, v in shaped.items()}

@@ -1,4 +1,4 @@
-"""Names and shapes of the entries that the published PyTorch LipConvNets save.
+"""Names and arrangement of the entries that the published PyTorch LipConvNets save.
 
 Arrays are NCHW and OIHW; names are `init_layer.*`, `blockB.L.*` with B from 1 and L
 from 0, and `logits_layer.*`. A state dict does not hold the kinds of activation,
@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lipjax.convert.singular_vectors import published_vectors
 from lipjax.models import LipConvNet
 
 StateDict = Mapping[str, np.ndarray]
-Shapes = dict[str, tuple[int, ...]]
+Arrays = dict[str, np.ndarray]
 Path = tuple[str, ...]
 
 ACTIVATIONS = {"maxmin": "maxmin", "hh1": "householder", "hh2": "householder2"}
@@ -76,56 +77,53 @@ def layers(model: LipConvNet) -> Iterator[tuple[str, str, str]]:
         yield f"block{stage}.{layer - 1}", name, names[kind]
 
 
-def shapes(model: LipConvNet, params: Any) -> Shapes:
-    """Names and shapes of all entries that the published state dict has, in order."""
-    channels = model.image_shape[-1]
-    found: Shapes = {"shift": (channels, 1, 1), "scale": (channels, 1, 1)}
+def entries(model: LipConvNet, variables: Any) -> Arrays:
+    """All entries of the published state dict, in order, from variables in NumPy."""
+    params, spectral = variables["params"], variables["spectral"]
+    precision = params["initial"]["conv"]["kernel"].dtype
+    found = {
+        name: np.array(values, precision)[:, None, None]
+        for name, values in (("shift", model.mean), ("scale", model.std))
+    }
     for prefix, name, activation in layers(model):
         block = params[name]
-        found |= _convolution_shapes(f"{prefix}.ortho", block["conv"])
+        found |= _convolution(f"{prefix}.ortho", block["conv"], spectral[name]["conv"])
         for angle in ANGLES.get(activation, ()):
-            n = block["activation"][angle].shape[0]
-            shape = (1, n, 1, 1) if activation == "hh1" else (n,)
-            found[f"{prefix}.act.{angle}"] = shape
-    return found | _head_shapes(params["classifier"], published_names(model)["head"])
+            value = block["activation"][angle]
+            shape = (1, -1, 1, 1) if activation == "hh1" else (-1,)
+            found[f"{prefix}.act.{angle}"] = value.reshape(shape)
+    head = published_names(model)["head"]
+    return found | _head(head, params["classifier"], spectral.get("classifier"))
+
+
+def _convolution(prefix: str, params: Arrays, spectral: Any) -> Arrays:
+    k, _, channels, _ = params["kernel"].shape
+    published = published_vectors(spectral["kernel_vectors"], k, channels)
+    return {
+        f"{prefix}.weight": params["kernel"].transpose(3, 2, 0, 1),
+        f"{prefix}.bias": params["bias"],
+        **{f"{prefix}._{name}": vector for name, vector in published.items()},
+    }
+
+
+def _head(head: str, params: Any, spectral: Any) -> Arrays:
+    prefix = "logits_layer"
+    if head == "ortho":
+        return _convolution(f"{prefix}.ortho", params["conv"], spectral["conv"])
+    if head == "lln":
+        return {
+            f"{prefix}.weight": params["kernel"].T,
+            f"{prefix}.bias": params["bias"],
+        }
+    state: Arrays = {}
+    for ours, theirs in LINEAR.items():
+        state[f"{prefix}.{theirs}.weight"] = params[f"{ours}_kernel"].T
+        state[f"{prefix}.{theirs}.bias"] = params[f"{ours}_bias"]
+    ((u, (v,)),) = spectral["hidden_kernel_vectors"]
+    return state | {f"{prefix}._u": u, f"{prefix}._v": v}
 
 
 def variable_shapes(model: LipConvNet) -> Any:
     """The model's variables as shapes and dtypes."""
     image = jnp.zeros((1, *model.image_shape), jnp.float32)
     return jax.eval_shape(model.init, jax.random.key(0), image)
-
-
-def _convolution_shapes(prefix: str, conv: Mapping[str, Any]) -> Shapes:
-    k, _, c, _ = conv["kernel"].shape
-    return {
-        f"{prefix}.weight": (c, c, k, k),
-        f"{prefix}.bias": conv["bias"].shape,
-        f"{prefix}._u1": (1, c, 1, k),
-        f"{prefix}._v1": (c, 1, k, 1),
-        f"{prefix}._u2": (1, c, k, 1),
-        f"{prefix}._v2": (c, 1, 1, k),
-        f"{prefix}._u3": (1, c, k, k),
-        f"{prefix}._v3": (c, 1, 1, 1),
-        f"{prefix}._u4": (c, 1, k, k),
-        f"{prefix}._v4": (1, c, 1, 1),
-    }
-
-
-def _head_shapes(classifier: Mapping[str, Any], head: str) -> Shapes:
-    prefix = "logits_layer"
-    if head == "ortho":
-        return _convolution_shapes(f"{prefix}.ortho", classifier["conv"])
-    if head == "lln":
-        features, classes = classifier["kernel"].shape
-        return {f"{prefix}.weight": (classes, features), f"{prefix}.bias": (classes,)}
-    features, hidden = classifier["hidden_kernel"].shape
-    (classes,) = classifier["output_bias"].shape
-    return {
-        f"{prefix}.linear1.weight": (hidden, features),
-        f"{prefix}.linear1.bias": (hidden,),
-        f"{prefix}.linear2.weight": (classes, hidden),
-        f"{prefix}.linear2.bias": (classes,),
-        f"{prefix}._u": (features,),
-        f"{prefix}._v": (hidden,),
-    }

@@ -10,18 +10,14 @@ import numpy as np
 
 from lipjax import ops
 from lipjax.convert.reading import architecture
-from lipjax.convert.singular_vectors import published_vectors
+from lipjax.convert.singular_vectors import VECTORS, our_vectors
 from lipjax.convert.state_dict import (
-    ANGLES,
-    LINEAR,
-    layers,
+    Arrays,
+    entries,
     published_names,
-    shapes,
     variable_shapes,
 )
 from lipjax.models import LipConvNet
-
-Arrays = dict[str, np.ndarray]
 
 
 def to_torch(model: LipConvNet, variables: Any) -> Arrays:
@@ -61,61 +57,27 @@ def to_torch(model: LipConvNet, variables: Any) -> Arrays:
     if not model.use_bias:
         raise ValueError("the published format has no convolutions without biases")
     _check_variables(model, variables)
-    params, spectral = (
-        jax.tree.map(np.asarray, variables[name]) for name in ("params", "spectral")
-    )
-    precision = params["initial"]["conv"]["kernel"].dtype
-    state = {
-        "shift": np.array(model.mean, precision),
-        "scale": np.array(model.std, precision),
-    }
-    for prefix, name, activation in layers(model):
-        mine = params[name]
-        state |= _convolution(f"{prefix}.ortho", mine["conv"], spectral[name]["conv"])
-        for angle in ANGLES.get(activation, ()):
-            state[f"{prefix}.act.{angle}"] = mine["activation"][angle]
-    head = published_names(model)["head"]
-    state |= _head(head, params["classifier"], spectral.get("classifier"))
-    found = {
-        name: np.ascontiguousarray(state[name].reshape(shape))
-        for name, shape in shapes(model, params).items()
-    }
+    arrays = entries(model, jax.tree.map(np.asarray, dict(variables)))
+    found = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    _check_scales(found)
     _check_sizes(model, found)
     return found
 
 
-def _convolution(prefix: str, params: Arrays, spectral: Any) -> Arrays:
-    kernel, vectors = params["kernel"], spectral["kernel_vectors"]
-    matrices = ops.unfoldings(ops.skew_kernel(jnp.asarray(kernel)))
-    estimates = map(ops.singular_value_estimate, matrices, vectors)
-    if min(map(float, estimates)) == 0:
-        raise ValueError(
-            f"the scale of {prefix} is zero, by which the published code divides"
-        )
-    k, _, channels, _ = kernel.shape
-    published = published_vectors(vectors, k, channels)
-    return {
-        f"{prefix}.weight": kernel.transpose(3, 2, 0, 1),
-        f"{prefix}.bias": params["bias"],
-        **{f"{prefix}._{name}": vector for name, vector in published.items()},
-    }
-
-
-def _head(head: str, params: Any, spectral: Any) -> Arrays:
-    prefix = "logits_layer"
-    if head == "ortho":
-        return _convolution(f"{prefix}.ortho", params["conv"], spectral["conv"])
-    if head == "lln":
-        return {
-            f"{prefix}.weight": params["kernel"].T,
-            f"{prefix}.bias": params["bias"],
-        }
-    state: Arrays = {}
-    for ours, theirs in LINEAR.items():
-        state[f"{prefix}.{theirs}.weight"] = params[f"{ours}_kernel"].T
-        state[f"{prefix}.{theirs}.bias"] = params[f"{ours}_bias"]
-    ((u, (v,)),) = spectral["hidden_kernel_vectors"]
-    return state | {f"{prefix}._u": u, f"{prefix}._v": v}
+def _check_scales(state: Arrays) -> None:
+    weights = [name for name in state if name.endswith(".ortho.weight")]
+    for prefix in (name.removesuffix(".weight") for name in weights):
+        kernel = jnp.asarray(state[f"{prefix}.weight"].transpose(2, 3, 1, 0))
+        vectors = our_vectors({n: state[f"{prefix}._{n}"] for n in VECTORS})
+        matrices = ops.unfoldings(ops.skew_kernel(kernel))
+        estimates = [
+            float(ops.singular_value_estimate(matrix, uv))
+            for matrix, (uv, _) in zip(matrices, vectors, strict=True)
+        ]
+        if min(estimates) == 0:
+            raise ValueError(
+                f"the scale of {prefix} is zero, by which the published code divides"
+            )
 
 
 def _check_variables(model: LipConvNet, variables: Any) -> None:

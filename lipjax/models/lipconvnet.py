@@ -75,9 +75,9 @@ class LipConvNet(nn.Module):
     projection pooling).
 
     Example:
-      >>> model = LipConvNet((8, 8, 1), 10, stages=3, width=4, mean=(0.3,), std=(0.4,))
+      >>> model = LipConvNet((8, 8, 1), 10, stages=2, width=2, mean=(0.3,), std=(0.4,))
       >>> x = jnp.zeros((2, 8, 8, 1))
-      >>> variables = model.init(jax.random.key(0), x)
+      >>> variables = jax.jit(model.init)(jax.random.key(0), x)
       >>> model.apply(variables, x).shape
       (2, 10)
     """

@@ -1,15 +1,15 @@
 """Linen modules: they hold parameters and state, and call `lipjax.ops`."""
 
+from lipjax.nn.activations import ChannelMaxPool as ChannelMaxPool
 from lipjax.nn.activations import Householder as Householder
 from lipjax.nn.activations import HouseholderOrder2 as HouseholderOrder2
 from lipjax.nn.activations import MaxMin as MaxMin
+from lipjax.nn.activations import ProjectionPool as ProjectionPool
 from lipjax.nn.heads import CurvatureHead as CurvatureHead
 from lipjax.nn.heads import Head as Head
 from lipjax.nn.heads import LinearHead as LinearHead
 from lipjax.nn.heads import NormalizedHead as NormalizedHead
 from lipjax.nn.heads import OrthogonalHead as OrthogonalHead
-from lipjax.nn.pooling import ChannelMaxPool as ChannelMaxPool
-from lipjax.nn.pooling import ProjectionPool as ProjectionPool
 from lipjax.nn.soc import ExpApproximation as ExpApproximation
 from lipjax.nn.soc import SkewOrthogonalConv as SkewOrthogonalConv
 from lipjax.nn.spectral import SPECTRAL as SPECTRAL

@@ -1,4 +1,4 @@
-"""Activations that keep the norm of every gradient, with their angles."""
+"""Activations that keep the norm of every gradient, and poolings of channels."""
 
 from __future__ import annotations
 
@@ -44,3 +44,25 @@ class HouseholderOrder2(nn.Module):
             self.param(f"theta{i}", init, shape, self.param_dtype) for i in range(3)
         ]
         return ops.householder2(x, *angles)
+
+
+class ChannelMaxPool(nn.Module):
+    """`lipjax.ops.channel_max_pool` as a module without parameters."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return ops.channel_max_pool(x)
+
+
+class ProjectionPool(nn.Module):
+    """`lipjax.ops.projection_pool` with c / 2 learned angles, at first uniform."""
+
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (x.shape[-1] // 2,)
+        init = nn.initializers.uniform(jnp.pi)
+        return ops.projection_pool(
+            x, self.param("theta", init, shape, self.param_dtype)
+        )

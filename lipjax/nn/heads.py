@@ -15,7 +15,7 @@ from flax.linen import dtypes
 
 from lipjax import ops
 from lipjax.nn.soc import ExpApproximation, SkewOrthogonalConv, symmetric_uniform
-from lipjax.nn.spectral import SPECTRAL, initial_vectors, iterate
+from lipjax.nn.spectral import SPECTRAL, vectors_of
 
 
 class Head(Protocol):
@@ -204,13 +204,7 @@ class CurvatureHead(nn.Module):
     ) -> jax.Array:
         weights = self._parameters(features.shape[-1])
         matrices = (weights.hidden_kernel[None],)
-        vectors = self.variable(
-            SPECTRAL,
-            "hidden_kernel_vectors",
-            lambda: initial_vectors(self.make_rng("params"), matrices),
-        )
-        if update_stats and not self.is_initializing():
-            vectors.value = iterate(matrices, vectors.value, 1)
+        vectors_of(self, "hidden_kernel", matrices, update_stats)
         return ops.curvature_logits(weights, features.astype(self.param_dtype))
 
     def _parameters(self, size: int) -> ops.CurvatureWeights:

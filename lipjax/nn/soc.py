@@ -12,13 +12,7 @@ import jax.numpy as jnp
 from flax.linen import dtypes
 
 from lipjax import ops
-from lipjax.nn.spectral import (
-    SPECTRAL,
-    initial_vectors,
-    iterate,
-    scale_estimate,
-    with_scale,
-)
+from lipjax.nn.spectral import scale_estimate, vectors_of, with_scale
 from lipjax.ops import Coefficients
 
 
@@ -129,9 +123,10 @@ class SkewOrthogonalConv(nn.Module):
         channels = max(x.shape[-1], self.features)
         kernel, bias = self._parameters(channels)
         skew = ops.fusion_barrier(ops.skew_kernel(kernel))
-        vectors = self._vectors(skew, update_stats)
+        matrices = ops.unfoldings(skew)
+        vectors = vectors_of(self, "kernel", matrices, update_stats)
         if self.exp.gradient == "exact":
-            scale = scale_estimate(ops.unfoldings(skew), vectors)
+            scale = scale_estimate(matrices, vectors)
         else:
             skew, scale = with_scale(kernel, jax.lax.stop_gradient(skew), vectors)
         x, skew, bias = dtypes.promote_dtype(x, skew, bias, dtype=self.dtype)
@@ -156,17 +151,6 @@ class SkewOrthogonalConv(nn.Module):
             return kernel, None
         init = self.bias_init or symmetric_uniform(limit)
         return kernel, self.param("bias", init, (self.features,), dtype)
-
-    def _vectors(self, skew: jax.Array, update_stats: bool):
-        matrices = ops.unfoldings(skew)
-        state = self.variable(
-            SPECTRAL,
-            "kernel_vectors",
-            lambda: initial_vectors(self.make_rng("params"), matrices),
-        )
-        if update_stats and not self.is_initializing():
-            state.value = iterate(matrices, state.value, 1)
-        return state.value
 
 
 def _square(field: str, size: int | Sequence[int]) -> int:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -57,8 +57,22 @@ def _with_scale_bwd(saved, gradients):
 with_scale.defvjp(_with_scale_fwd, _with_scale_bwd)
 
 
-def initial_vectors(key, matrices):
-    """Singular vectors of each matrix: random, then 50 steps of power iteration."""
+def vectors_of(module: nn.Module, name: str, matrices, update_stats: bool):
+    """The singular vectors that a module keeps for its parameter `name`.
+
+    At creation they are random, followed by 50 steps of power iteration.
+    """
+    state = module.variable(
+        SPECTRAL,
+        f"{name}_vectors",
+        lambda: _initial_vectors(module.make_rng("params"), matrices),
+    )
+    if update_stats and not module.is_initializing():
+        state.value = iterate(matrices, state.value, 1)
+    return state.value
+
+
+def _initial_vectors(key, matrices):
     keys = jax.random.split(key, len(matrices))
     start = [ops.random_vectors(k, m) for k, m in zip(keys, matrices, strict=True)]
     return iterate(matrices, start, _STEPS_AT_CREATION)
@@ -86,21 +100,12 @@ def refresh_spectral(variables, steps: int = 50):
       >>> variables = layer.init(jax.random.key(0), jnp.zeros((1, 4, 4, 2)))
       >>> variables["spectral"] = refresh_spectral(variables)
     """
-    return unflatten_dict(
-        {
-            path: iterate(_matrices(kernel), vectors, steps)
-            for path, kernel, vectors in _with_parameters(variables)
-        }
-    )
-
-
-def _with_parameters(variables) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
-    """Path of the singular vectors, their parameter, and the vectors themselves."""
     params: Any = flatten_dict(variables["params"])
     state: Any = flatten_dict(variables[SPECTRAL])
     for path, vectors in state.items():
-        name = path[-1].removesuffix("_vectors")
-        yield path, params[*path[:-1], name], vectors
+        kernel = params[*path[:-1], path[-1].removesuffix("_vectors")]
+        state[path] = iterate(_matrices(kernel), vectors, steps)
+    return unflatten_dict(state)
 
 
 def _matrices(kernel):

@@ -1,8 +1,10 @@
 """Pure array functions: no flax, no state, no I/O. Images NHWC, kernels HWIO."""
 
+from lipjax.ops.activations import channel_max_pool as channel_max_pool
 from lipjax.ops.activations import householder as householder
 from lipjax.ops.activations import householder2 as householder2
 from lipjax.ops.activations import maxmin as maxmin
+from lipjax.ops.activations import projection_pool as projection_pool
 from lipjax.ops.contraction import contract as contract
 from lipjax.ops.convolution import same_convolution as same_convolution
 from lipjax.ops.convolution import same_taps as same_taps
@@ -28,8 +30,6 @@ from lipjax.ops.polynomial import Coefficients as Coefficients
 from lipjax.ops.polynomial import chebyshev as chebyshev
 from lipjax.ops.polynomial import polynomial_gain as polynomial_gain
 from lipjax.ops.polynomial import taylor as taylor
-from lipjax.ops.pooling import channel_max_pool as channel_max_pool
-from lipjax.ops.pooling import projection_pool as projection_pool
 from lipjax.ops.radii import Radii as Radii
 from lipjax.ops.radii import binding_radius as binding_radius
 from lipjax.ops.radii import curvature_radii as curvature_radii

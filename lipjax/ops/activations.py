@@ -1,9 +1,9 @@
-"""Gradient norm preserving activations.
+"""Gradient norm preserving activations, and poolings of the channels.
 
 The channels are split into halves a = x[..., :c/2] and b = x[..., c/2:]. Each point
 (a, b) is mapped by the identity, a reflection or a rotation, depending on its sector,
 and the maps agree on the sectors' borders. Hence each activation is 1-Lipschitz, and
-its Jacobian is orthogonal almost everywhere.
+its Jacobian is orthogonal almost everywhere. Poolings halve the number of channels.
 """
 
 from __future__ import annotations
@@ -155,6 +155,66 @@ def householder2(
     return jnp.concatenate(
         [jnp.select(sectors, [m[i] for m in maps], last[i]) for i in (0, 1)], axis=-1
     )
+
+
+def channel_max_pool(x: jax.Array) -> jax.Array:
+    """The maximum of the channels' halves: max(a, b).
+
+    Args:
+      x: input of shape [..., channels], channels even.
+
+    Returns:
+      Array of shape [..., channels / 2].
+
+    Raises:
+      ValueError: if the number of channels is odd.
+
+    Guarantee: 1-Lipschitz.
+
+    Example:
+      >>> channel_max_pool(jnp.array([1.0, 5.0, 3.0, 4.0]))
+      Array([3., 5.], dtype=float32)
+    """
+    return ordered(*halves(x))[0]
+
+
+def projection_pool(x: jax.Array, theta: jax.Array) -> jax.Array:
+    r"""Signed distance of each point (a, b) to a wedge, negative inside it.
+
+    The halves a and b of the channels are as in `maxmin`. The wedge has the half-angle
+    theta / 2 and lies around the positive a axis. With s = sin(theta / 2),
+    c = cos(theta / 2) and |b| for b by symmetry:
+
+    .. math:: -a s + |b| c \text{ where } a c + |b| s \ge 0, \quad
+              \|(a, b)\|_2 \text{ otherwise, where the tip is nearest.}
+
+    Args:
+      x: input of shape [..., channels], channels even.
+      theta: angles of shape [channels / 2], clamped to [0, pi].
+
+    Returns:
+      Array of shape [..., channels / 2].
+
+    Raises:
+      ValueError: if the number of channels is odd, or theta has another shape.
+
+    Guarantee: 1-Lipschitz in x for every theta, in exact arithmetic: a signed distance.
+    Gradients are finite everywhere, at (0, 0) too.
+
+    References: Singla & Feizi, NeurIPS 2022, section 6.
+
+    Example:
+      >>> projection_pool(jnp.array([-3.0, 4.0]), jnp.array([0.0]))
+      Array([5.], dtype=float32)
+    """
+    a, b = halves(x)
+    (theta,) = _fitting(a, theta)
+    half = jnp.clip(theta, 0, jnp.pi) / 2
+    sin, cos = jnp.sin(half), jnp.cos(half)
+    b = jnp.where(b < 0, -b, b)
+    beside = a * cos + b * sin >= 0
+    squared = jnp.where(beside, 1, a * a + b * b)
+    return jnp.where(beside, b * cos - a * sin, jnp.sqrt(squared))
 
 
 def _reflect(

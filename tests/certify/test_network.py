@@ -103,6 +103,7 @@ def test_rounding_bound_is_at_most_a_thousand_times_adversarial_errors(size, dep
     assert 1e-3 <= max(ratios) <= 1
 
 
+@pytest.mark.long
 def test_forty_layers_do_not_expand():
     model = LipConvNet(
         (32, 32, 3), 10, stages=5, layers_per_stage=8, width=2, std=(1.0, 1.0, 1.0)

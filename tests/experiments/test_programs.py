@@ -156,6 +156,7 @@ def test_some_images_are_certified_and_attacked(finished, tmp_path):
     assert json.loads((copy / "attack.json").read_text())["images"] == 3
 
 
+@pytest.mark.long
 def test_nothing_certified_is_nothing_to_attack(finished, tmp_path):
     run, _ = finished
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
@@ -177,6 +178,7 @@ def test_a_damaged_checkpoint_is_one_line(finished, tmp_path):
     assert "damaged" in refused("certify", f"--run={copy}")
 
 
+@pytest.mark.long
 def test_a_loss_that_is_not_finite_stops_the_run(pictures, tmp_path):
     line = refused(
         "train",

@@ -9,7 +9,7 @@ import pytest
 from jax import export
 from jax.sharding import AbstractMesh, AxisType
 
-from experiments.benchmark.random_data import random_data
+from experiments.benchmark.inputs import random_data
 from experiments.configs import Config
 from experiments.parallel.mesh import DATA, MODEL
 from experiments.parallel.shardings import batch_sharding

@@ -15,7 +15,7 @@ import jax
 import pytest
 from jax.sharding import AbstractMesh, AxisType
 
-from experiments.benchmark.random_data import random_data
+from experiments.benchmark.inputs import random_data
 from experiments.configs import Config
 from experiments.parallel.mesh import DATA, MODEL
 from experiments.training.trainer import Trainer

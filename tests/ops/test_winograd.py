@@ -61,7 +61,9 @@ def test_is_the_convolution(sides):
     )
 
 
-@pytest.mark.parametrize("sides", [(2, 2), (8, 4)])
+@pytest.mark.parametrize(
+    "sides", [(2, 2), pytest.param((8, 4), marks=pytest.mark.long)]
+)
 def test_derivatives(sides):
     x, kernel = normal(0, 2, *sides, 2), normal(1, 3, 3, 2, 3)
     check_grads(

@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from experiments.baseline import activations, pooling
+from experiments.baseline import activations
 from helpers.baseline import loaded, relative_error, tensors
 from helpers.golden import FLOAT32
 
 GOLDEN = {
     "maxmin": activations.MaxMin,
-    "maxpool_channels": pooling.ChannelMaxPool,
+    "maxpool_channels": activations.ChannelMaxPool,
     "householder1": activations.Householder,
     "householder2": activations.HouseholderOrder2,
-    "projection_pool": pooling.ProjectionPool,
+    "projection_pool": activations.ProjectionPool,
 }
 
 

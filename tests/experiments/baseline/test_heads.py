@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.baseline import ExpApproximation
+from experiments.baseline.exponential import ExpApproximation
 from experiments.baseline.heads import CurvatureHead, NormalizedHead, OrthogonalHead
 from helpers.baseline import loaded, relative_error, tensors
 from helpers.golden import FLOAT32

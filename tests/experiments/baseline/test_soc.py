@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from experiments.baseline import ExpApproximation, taylor
-from experiments.baseline.exponential import skew_exponential
+from experiments.baseline.exponential import ExpApproximation, skew_exponential, taylor
 from experiments.baseline.soc import (
     SkewOrthogonalConv,
     prepared_kernels,

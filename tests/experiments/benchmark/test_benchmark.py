@@ -17,12 +17,10 @@ from experiments.benchmark import (
     tables,
     timing,
 )
-from experiments.benchmark.initial_state import initial_state
-from experiments.benchmark.random_data import random_data
-from experiments.benchmark.runnable import Runnable
+from experiments.benchmark.inputs import initial_state, random_data
 from experiments.benchmark.settings import Setting, Variant
 from experiments.benchmark.suites import SUITES
-from experiments.benchmark.timing import Rounds, alternated
+from experiments.benchmark.timing import Rounds, Runnable, alternated
 from experiments.configs import PUBLISHED, Config
 from experiments.training.model import build, exp_approximation
 from helpers import registry
@@ -255,6 +253,7 @@ def blocked(*flags):
     )
 
 
+@pytest.mark.long
 def test_it_runs_without_pytorch_and_without_data_packages(tmp_path):
     out = tmp_path / "out"
     flags = ("--suite=quick", f"--out={out}", "--only=^evaluate")

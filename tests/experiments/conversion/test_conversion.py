@@ -277,6 +277,7 @@ def test_the_program_in_one_line_of_error(tmp_path):
     assert str(missing) in line
 
 
+@pytest.mark.long
 def test_a_converted_run_is_certified_and_trained_on(pictures, tmp_path):
     """With its own mean and std, which are not those of the data."""
     source, run, data = tmp_path / "source", tmp_path / "run", f"folder:{pictures}"

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.common.errors import UserError
-from experiments.data import Split, load
-from experiments.data.dataset import hold_out, without_validation
+from experiments.data import Dataset, Split, load
+from experiments.data.dataset import hold_out
 
 
 def make_split(labels, seed=0, shape=(2, 3, 1)):
@@ -44,7 +44,7 @@ def test_digits_are_fixed_and_statistics_ignore_the_validation_set():
 def test_statistics_equal_numpys(shape, monkeypatch):
     monkeypatch.setattr("experiments.data.dataset._CHUNK", 10_000)
     split = make_split([0, 1] * 20, shape=shape)
-    data = without_validation("x", split, split, ("a", "b"), levels=255, crop_padding=0)
+    data = Dataset("x", split, split.spread(0), split, ("a", "b"))
     pixels = split.images / 255
     assert data.mean == tuple(np.round(pixels.mean((0, 1, 2)), 4))
     assert data.std == round(pixels.std((0, 1, 2)).mean(), 4)

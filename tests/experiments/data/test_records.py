@@ -11,7 +11,7 @@ from experiments.configs import PRESETS
 from experiments.data import Dataset, load
 from experiments.data.dataset import Split, hold_out
 from experiments.data.packing import pack
-from experiments.data.records import RecordSplit
+from experiments.data.records import RecordImages
 from experiments.training.model import build
 from helpers.images import write_images
 from helpers.programs import refused
@@ -84,7 +84,7 @@ def test_validation_is_the_one_of_arrays(packed):
     for ours, theirs in zip(
         (data.train, data.validation), hold_out(array, 6), strict=True
     ):
-        assert isinstance(ours, RecordSplit) and isinstance(theirs, Split)
+        assert isinstance(ours.images, RecordImages) and isinstance(theirs, Split)
         np.testing.assert_array_equal(ours.images[:], theirs.images)
         np.testing.assert_array_equal(ours.labels, theirs.labels)
     whole = load(f"records:{packed[0]}", validation=0)
@@ -97,7 +97,7 @@ def test_splits_are_taken_unread(packed, copied):
     for path in copied.iterdir():
         path.unlink()
     some = data.train.spread(5)
-    assert isinstance(some, RecordSplit) and len(some) == 5
+    assert isinstance(some.images, RecordImages) and len(some) == 5
     np.testing.assert_array_equal(some.labels, array.spread(5).labels)
     with pytest.raises(UserError, match="is damaged"):
         some.images[0]

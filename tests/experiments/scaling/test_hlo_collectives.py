@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from experiments.scaling.hlo_collectives import Collective, collectives, summed
+from experiments.scaling.hlo_collectives import Collective, Sum, collectives, summed
 from helpers.programs import ROOT
 
 # Six operations on 8 devices as 4 x 2; each device has 6 x 8 numbers of 4 bytes.
@@ -114,4 +114,4 @@ def test_sums_are_by_kind_and_group():
     found = [Collective("all-reduce", 4, 8), Collective("all-reduce", 4, 2)] * 2
     found.append(Collective("all-gather", 9, 8))
     sums = [("all-gather", 8, 1, 9), ("all-reduce", 8, 2, 8), ("all-reduce", 2, 2, 8)]
-    assert summed(found) == sums
+    assert summed(found) == [Sum(*each) for each in sums]

@@ -84,6 +84,7 @@ def test_two_programs_do_not_train_one_run(tmp_path, model):
         pass
 
 
+@pytest.mark.long
 def test_a_signal_with_the_last_steps_is_heeded(tmp_path, digits):
     trainer = Trainer(TINY, digits)
     run = RunFolder.create(tmp_path / "run", TINY, trainer.model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from lipjax import exact_network
 from lipjax.certify import Certificates, Certifier, certificate_rows, model_record
 
 from ..common.errors import UserError
-from ..common.files import write_bytes, write_json, write_json_lines
+from ..common.files import locked, write_json, written
 from ..data import Dataset, Split
 from ..reporting import pictures, tables
 from ..reporting.summary import RADIUS_NAMES, summarize
@@ -110,15 +110,26 @@ def _write_proof(
     test: Split,
     levels: int,
 ) -> None:
-    """Writes the record, the images and the certificates."""
+    """Writes the record, the images and the certificates, which belong together.
+
+    Each is complete before the first is renamed, so that a full disk costs nothing, and
+    two programs do not mix theirs. A program that is killed between two renames leaves
+    files that the checker refuses.
+    """
     record = model_record(certifier, parts[-1].curvatures)
     digest = hashlib.sha256(record).hexdigest()
-    images = io.BytesIO()
     labels = np.asarray(test.labels, np.int64)
-    np.savez(images, images=test.images, labels=labels, levels=np.int64(levels))
-    write_bytes(path / "model.npz", record)
-    write_bytes(path / "images.npz", images.getvalue())
-    write_json_lines(path / "certificates.jsonl", _rows(parts, test, levels, digest))
+    with locked(path), contextlib.ExitStack() as files:
+        certificates, images, model = (
+            files.enter_context(written(path / name))
+            for name in ("certificates.jsonl", "images.npz", "model.npz")
+        )
+        model.write(record)
+        np.savez(images, images=test.images, labels=labels, levels=np.int64(levels))
+        for row in _rows(parts, test, levels, digest):
+            certificates.write((json.dumps(row) + "\n").encode())
+        for file in (model, images, certificates):
+            file.flush()
 
 
 def _rows(

@@ -190,7 +190,10 @@ def _halves(piece: list[Fraction]) -> tuple[list[Fraction], list[Fraction]]:
 
 
 def _root_up(value: Fraction) -> float:
-    """The smallest float whose square is at least `value`, except for subnormals."""
+    """The smallest float whose square is at least `value`, except for subnormals.
+
+    Infinity, if all floats' squares are smaller.
+    """
     if value == 0:
         return 0.0
     # Scaled by a power of 4 into the range where a square root is accurate.
@@ -199,5 +202,8 @@ def _root_up(value: Fraction) -> float:
     root = math.sqrt(scaled)
     while Fraction(root) ** 2 < scaled:
         root = math.nextafter(root, math.inf)
-    result = math.ldexp(root, shift)
+    try:
+        result = math.ldexp(root, shift)
+    except OverflowError:
+        return math.inf
     return result if Fraction(result) ** 2 >= value else math.nextafter(result, 1.0)

@@ -1,0 +1,114 @@
+"""Certifier and checker prove the same: they differ by their own rounding alone.
+
+The certifier covers the arithmetic of its bounds by 1 + 2^-40 a step, the checker by
+32 u. A layer of degree d is at most 8 (d + 1) + 8 steps, one after the other.
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from helpers import networks_at_random, slack
+from helpers.networks import TWO_KINDS, images, small_network
+from lipjax import verify as checker
+from lipjax.certify import Certifier, Linear, SkewConvolution, model_record
+from lipjax.certify.rounding import FINAL
+
+
+def steps(network):
+    """How many operations of bounds follow one another."""
+    degrees = [
+        len(a.coefficients) for a in network.layers if isinstance(a, SkewConvolution)
+    ]
+    return 8 * sum(degrees) + 8 * len(network.layers) + 32
+
+
+def assert_close(ours, theirs, network):
+    """Relative to the certifier's; absolute, for what underflow alone may lose."""
+    tolerance = steps(network) * FINAL
+    np.testing.assert_allclose(theirs, ours, rtol=tolerance, atol=2.0**-460)
+
+
+def compare(subject):
+    ours, theirs = subject.proofs["certifier"], subject.proofs["checker"]
+    network, largest = subject.network, subject.model.largest
+    for pair in ((ours.norm, theirs.norm), (ours.error, theirs.error)):
+        a, b = (slope * largest + offset for slope, offset in pair)
+        assert_close(a, b, network)
+    assert_close(ours.slope, theirs.slope, network)
+    assert_close(ours.offset, theirs.offset, network)
+    assert_close(subject.bound.lipschitz, subject.model.lipschitz, network)
+    for a, b in zip(ours.layers, theirs.layers, strict=True):
+        assert_close(a[:2], b[:2], network)
+        # The checker tries gains of iterates that grow by 2^-17 at least.
+        np.testing.assert_allclose(b.inside, a.inside, rtol=2.0**-16)
+
+
+@pytest.mark.parametrize("kind", TWO_KINDS)
+def test_bounds_of_networks(kind):
+    subject = slack.prove(small_network(kind))
+    compare(subject)
+
+
+def test_bounds_of_random_networks():
+    """Where no numbers underflow or overflow: else one may refuse what the other
+    proves."""
+    rng, compared = np.random.default_rng(0), 0
+    for _ in range(150):
+        subject = slack.prove(networks_at_random.network(rng))
+        if len(subject.proofs) == 2 and subject.bound.lipschitz < 2.0**200:
+            sizes = [abs(a.norm[0]) for a in subject.proofs.values()]
+            if 2.0**-100 < min(sizes) and max(sizes) < 2.0**200:
+                compare(subject)
+                compared += 1
+    assert compared > 50
+
+
+@pytest.mark.parametrize("kind", TWO_KINDS)
+def test_radii(kind):
+    """The certifier subtracts 9/8 of the rounding, and no other difference is left."""
+    network, x = small_network(kind), images(3)
+    prove = Certifier(network)
+    found = prove(x)
+    model, _ = slack.checkers_proof(model_record(prove, found.curvatures))
+    features, _ = slack.by_numpy(slack.Subject(network, prove.bound, model, {}), x)
+    n0 = checker.norm_of(((x - model.mean) / model.std).reshape(len(x), -1))
+    for i, t in itertools.product(range(len(x)), range(model.classes)):
+        if t == found.prediction[i] or not found.radii[i, t]:
+            continue
+        eta, delta = found.points.get((i, t), (0.0, 0.0))
+        entry = checker.Record(
+            y=int(found.prediction[i]), t=t, eta=eta,
+            delta=np.asarray(delta, np.float64), radius=found.radii[i, t],
+            method="dual" if eta else "closed",
+        )  # fmt: skip
+        with np.errstate(all="ignore"):
+            proven = checker.proven_radii(features[[i]], n0[[i]], [entry], model)[0]
+        room = found.slack[i, t] + 100 * FINAL * entry.radius
+        assert entry.radius <= proven <= entry.radius + room
+
+
+@pytest.mark.parametrize("kind", TWO_KINDS)
+def test_claims_are_tight(kind):
+    """The checker accepts the certifier's norms and gains, and none that are smaller
+    by more than the certifier's tolerance."""
+    network = small_network(kind)
+    prove = Certifier(network)
+    for name, less in (("norm", 1e-9), ("lipschitz", 1e-13)):
+        model = checker.read_model(model_record(prove, prove.curvatures))
+        layer = next(a for a in model.layers if a.kind == "skew_convolution")
+        checker.prove_convolution(layer)
+        setattr(layer, name, getattr(layer, name) * (1 - less))
+        with pytest.raises(ValueError, match=f"{name} not proven"):
+            checker.prove_convolution(layer)
+    if isinstance(network.head, Linear):
+        return
+    for y, t in itertools.permutations(range(model.classes), 2):
+        bound = slack.pair_curvature_bound(network.head, y, t)
+        model.curvatures[y, t] = bound
+        assert checker.curvature(model, y, t) == bound
+        model.proven.clear()
+        model.curvatures[y, t] = bound * (1 - 1e-9)
+        with pytest.raises(checker.Rejected):
+            checker.curvature(model, y, t)

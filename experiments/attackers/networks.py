@@ -120,6 +120,8 @@ def read_certified(folder: Path, name: str) -> Certified:
         rows = [row for row in rows if row["radius"] > 0]
     except (OSError, ValueError, LookupError) as error:
         raise UserError(f"{folder}: {error}: certify again") from error
+    if min(model.shape[:2]) < 5:
+        raise UserError(f"{folder}: AutoAttack needs images of at least 5x5 pixels")
     if not rows:
         raise UserError(f"no image in {folder} is certified: nothing to attack")
     return Certified(name, model, Execution(model), read, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -49,19 +50,32 @@ class Results:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "results.jsonl"
         self.file = self.path.open("a+b")
+        with contextlib.ExitStack() as refused:
+            refused.callback(self.file.close)
+            self._lock()
+            self.rows = self._read()
+            refused.pop_all()
+        self.done = {Unit(*(row[k] for k in Unit._fields)) for row in self.rows}
+
+    def _lock(self) -> None:
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"another program writes {self.path}") from None
+
+    def _read(self) -> list[dict[str, Any]]:
+        """The complete lines; the rest is removed from the file."""
         self.file.seek(0)
         content = self.file.read()
         complete = content.rfind(b"\n") + 1
         self.file.truncate(complete)
         try:
-            self.rows = [json.loads(v) for v in content[:complete].splitlines()]
-            self.done = {Unit(*(row[k] for k in Unit._fields)) for row in self.rows}
-        except (ValueError, LookupError, TypeError) as error:
+            rows = [json.loads(line) for line in content[:complete].splitlines()]
+            if any(not set(Unit._fields) < row.keys() for row in rows):
+                raise ValueError("a line is not a result")
+        except (ValueError, AttributeError) as error:
             raise UserError(f"{self.path}: {error}: move it away") from error
+        return rows
 
     @property
     def points(self) -> int:

@@ -6,28 +6,29 @@ import torch
 
 from experiments.attackers.execution import (
     Activation,
-    Execution,
     Product,
     SkewConvolution,
     Unfolded,
 )
 from helpers.checker import make_layer, skew_kernel
-from helpers.networks import TWO_KINDS, images, small_network
 from lipjax import verify as checker
-from lipjax.certify import Certifier, model_record
 
 # Both sum some hundred products; they differ by their order only.
 TOLERANCE = 1e-12
 
 
-@pytest.mark.parametrize("kind", TWO_KINDS)
-def test_network(kind):
-    certifier = Certifier(small_network(kind))
-    model = checker.read_model(model_record(certifier, certifier.curvatures))
-    x = images(20)
+def test_network(certified):
+    x = np.random.default_rng(0).uniform(size=(20, *certified.model.shape))
+    model = certified.model
     logits = checker.head_of(model, checker.features_of(model, x))[0]
-    ours = Execution(model)(torch.tensor(x)).numpy()
+    ours = certified.execution(torch.tensor(x)).numpy()
     np.testing.assert_allclose(ours, logits, rtol=0, atol=TOLERANCE)
+
+
+def test_gradient(certified):
+    x = np.random.default_rng(0).uniform(size=(2, *certified.model.shape))
+    inputs = torch.tensor(x).requires_grad_()
+    assert torch.autograd.gradcheck(certified.execution, inputs, fast_mode=True)
 
 
 @pytest.mark.parametrize("product", [Product, Unfolded])
@@ -69,12 +70,3 @@ def test_activation(kind):
     assert z.grad is not None and z.grad.isfinite().all()
     found = found.detach().permute(0, 2, 3, 1).numpy()
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
-
-
-def test_gradient():
-    certifier = Certifier(small_network("normalized"))
-    execution = Execution(
-        checker.read_model(model_record(certifier, certifier.curvatures))
-    )
-    x = torch.tensor(images(2)).requires_grad_()
-    assert torch.autograd.gradcheck(execution, x, atol=1e-6)

@@ -32,6 +32,7 @@ _BELOW = {"common", "configs", "data", "parallel", "reporting"}
 EXPERIMENTS = {
     "__init__": {"common"},
     "common": set(),
+    "attackers": {"common"},
     "baseline": set(),
     "configs": {"common"},
     "data": {"common"},
@@ -45,7 +46,12 @@ EXPERIMENTS = {
     "programs": _BELOW | {"training", "certification", "conversion"},
 }
 WITHOUT_FLAX = ("ops", "certify", "attacks", "verify")
-TORCH = ("baseline/", "conversion/weight_files.py", "benchmark/torch_jobs.py")
+TORCH = (
+    "attackers/",
+    "baseline/",
+    "conversion/weight_files.py",
+    "benchmark/torch_jobs.py",
+)
 LONG = ("lipjax/verify.py",)
 
 
@@ -192,7 +198,8 @@ def test_the_imported_packages_are_declared():
     library = declared(PROJECT["dependencies"])
     assert distributions(members("lipjax")) == library
     extras = PROJECT["optional-dependencies"]
-    every = library | declared(extras["experiments"]) | declared(extras["torch"])
+    names = ("experiments", "torch", "attackers")
+    every = library.union(*(declared(extras[name]) for name in names))
     assert distributions(members("experiments")) <= every
 
 

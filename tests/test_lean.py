@@ -11,7 +11,7 @@ from helpers.programs import ENVIRONMENT, ROOT, program
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ABSENT = (  # of what the extras install, all that the library's own packages do not
     *("array_record", "grain", "matplotlib", "PIL", "safetensors", "sklearn"),
-    *("tensorflow_datasets", "tqdm", "torch"),
+    *("tensorflow_datasets", "tqdm", "torch", "foolbox", "pyautoattack"),
     *("beartype", "chex", "hypothesis", "jaxtyping", "mpmath", "pytest"),
 )
 HIDE = "import sys\nsys.modules.update(dict.fromkeys({!r}))\n"

@@ -1,0 +1,93 @@
+"""Attacks of AutoAttack and foolbox, in l2 and float64."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+
+import torch
+from pyautoattack import AutoAttack
+from torch import Tensor
+
+from .balls import EPSILON, Balls
+
+with warnings.catch_warnings():  # foolbox 3.3.4 imports a deprecated name of SciPy
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import foolbox
+    from foolbox import attacks
+
+Attack = Callable[[Balls, float, int], Tensor]
+"""Attacks the centers of balls, within a distance, with a seed: returns points."""
+
+
+class Double(Tensor):
+    """A tensor whose `float()` has 64 bits: AutoAttack casts images by `float()`."""
+
+    def float(self, *args, **kwargs):
+        return self.double()
+
+
+def autoattack(name: str, **settings: int | bool) -> Attack:
+    """An attack of the authors' AutoAttack, with settings that it lets users change."""
+
+    def attack(balls: Balls, distance: float, seed: int) -> Tensor:
+        every = AutoAttack(balls, norm="L2", eps=distance, seed=seed)
+        chosen = getattr(every, name)
+        chosen.seed, classes = seed, balls.target.model.classes
+        for key, value in ({"n_target_classes": classes - 1} | settings).items():
+            if hasattr(chosen, key):
+                setattr(chosen, key, value)
+        return chosen.perturb(balls.centers.as_subclass(Double), balls.labels)
+
+    return attack
+
+
+def foolbox_attack(kind: type, **settings: int | float) -> Attack:
+    """An attack of foolbox: all of them get the distance, some of them minimise it."""
+
+    def attack(balls: Balls, distance: float, seed: int) -> Tensor:
+        torch.manual_seed(seed)
+        model = foolbox.PyTorchModel(balls, bounds=(0, 1), device="cpu")
+        found = kind(**settings)(model, balls.centers, balls.labels, epsilons=distance)
+        return found[0]
+
+    return attack
+
+
+ATTACKS: dict[str, Attack] = {
+    "autoattack apgd-ce": autoattack("apgd", n_restarts=1),
+    "autoattack apgd-t": autoattack("apgd_targeted"),
+    "autoattack fab-t": autoattack("fab", targeted=True, n_restarts=1),
+    "autoattack square": autoattack("square", n_queries=1000),
+    "foolbox pgd": foolbox_attack(attacks.L2PGD, steps=100),
+    "foolbox adam pgd": foolbox_attack(attacks.L2AdamPGD, steps=100),
+    "foolbox deepfool": foolbox_attack(attacks.L2DeepFoolAttack),
+    "foolbox ddn": foolbox_attack(attacks.DDNAttack, steps=100),
+    "foolbox fmn": foolbox_attack(attacks.L2FMNAttack, steps=100),
+    "foolbox carlini-wagner": foolbox_attack(
+        attacks.L2CarliniWagnerAttack, binary_search_steps=4, steps=100
+    ),
+    "foolbox noise": foolbox_attack(
+        attacks.L2RepeatedAdditiveGaussianNoiseAttack, repeats=100
+    ),
+}
+
+
+def run_attack(name: str, balls: Balls, seed: int) -> None:
+    """Runs an attack; the balls judge and count the points that it tries."""
+    with in_float64():
+        found = ATTACKS[name](balls.eval(), balls.factor * EPSILON, seed)
+    balls.judge_by_numpy(found)
+
+
+@contextlib.contextmanager
+def in_float64() -> Iterator[None]:
+    """Makes the tensors that attacks create float64; numbers are drawn repeatably."""
+    before = torch.get_default_dtype()
+    with torch.random.fork_rng(devices=[]):
+        torch.set_default_dtype(torch.float64)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)

@@ -49,7 +49,7 @@ def verify(certificates: str | Path, model: str | Path, data: str | Path) -> Rep
     with reading(model, ValueError):
         network = read_model(Path(model).read_bytes())
     with reading(data, ValueError):
-        images = read_images(Path(data).read_bytes(), network.image_shape)
+        images = read_images(Path(data).read_bytes(), network.shape)
     with reading(certificates, ValueError):
         *lines, rest = Path(certificates).read_bytes().split(b"\n")
         require(lines and not rest, "it has no certificate, or its last line no end")
@@ -135,7 +135,7 @@ def read_model(content: bytes) -> Record:
     require(header["format"] == "lipjax model 2", "the format is unknown")
     h, w, c = image = tuple(number(n, 1, 2**20, int) for n in header["image_shape"])
     model = Record(layers=[], proven=set(), mean=arrays["mean"], std=arrays["std"])
-    model.image_shape, model.sha256 = image, hashlib.sha256(content).hexdigest()
+    model.shape, model.sha256 = image, hashlib.sha256(content).hexdigest()
     shapes: dict[str, tuple] = {"mean": (c,), "std": (c,)}
     for i, fields in enumerate(header["layers"]):
         layer = Record(**fields, name=f"layers.{i}", lipschitz=1.0)

@@ -46,7 +46,7 @@ class SkewConvolution(nn.Module):
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
-        self.stride, self.coefficients = layer.stride, layer.coefficients
+        self.stride, self.coefficients = layer.stride, layer.coefficients.tolist()
         self.channels, self.bias = layer.size[2], torch.tensor(layer.bias)
         small = math.prod(layer.size) <= _SMALL
         self.product = Product(layer) if small else Unfolded(layer)
@@ -79,13 +79,13 @@ class Unfolded(nn.Module):
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
-        self.padding = layer.steps[-1]
-        taps = torch.tensor(layer.taps)  # [taps, in, out]
-        self.kernel = taps.permute(2, 1, 0).flatten(1)
+        kernel = torch.tensor(layer.kernel)  # [rows, columns, in, out]
+        self.sides = kernel.shape[:2]
+        self.kernel = kernel.flatten(0, 1).permute(2, 1, 0).flatten(1)
 
     def forward(self, w: Tensor, a: float, z: Tensor) -> Tensor:
-        y, x = self.padding
-        columns = F.unfold(w, (2 * y + 1, 2 * x + 1), padding=(y, x))
+        padding = tuple(side // 2 for side in self.sides)
+        columns = F.unfold(w, self.sides, padding=padding)
         return (self.kernel @ columns).reshape(z.shape) + a * z
 
 

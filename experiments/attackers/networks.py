@@ -52,8 +52,8 @@ def make_network(folder: Path, kind: tuple[str, str, str], seed: int) -> None:
     record = model_record(certifier, found.curvatures)
     write_bytes(folder / "model.npz", record)
     with written(folder / "images.npz") as file:
-        levels = np.array(_LEVELS)
-        np.savez(file, images=images, levels=levels, labels=found.prediction)
+        labels = found.prediction.astype(np.int64)
+        np.savez(file, images=images, labels=labels, levels=np.int64(_LEVELS))
     digest = read_model(record).sha256
     rows = certificate_rows(found, x, found.prediction, digest)
     write_json_lines(folder / FILES[0], rows)

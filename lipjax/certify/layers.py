@@ -87,7 +87,7 @@ class SkewConvolution:
         height, width = shape[0] // self.stride, shape[1] // self.stride
         kernel = np.asarray(self.kernel)
         norm = skew_norm_bound(kernel, height, width)
-        absolute = absolute_norm_bound(kernel)
+        absolute = absolute_norm_bound(acting_taps(kernel, height, width))
         k, channels = kernel.shape[0], kernel.shape[2]
         # A pixel meets at most min(k, side) taps per side; a_j x and the bias add two.
         error = gamma(min(k, height) * min(k, width) * channels + 2)
@@ -123,6 +123,7 @@ class SkewConvolution:
         return relative, tiny, inside
 
 
+@np.errstate(all="ignore")  # what overflows is refused
 def _quick_gain(coefficients: ops.Coefficients, norm: float) -> float:
     """Bound on |p(i theta)|, 0 <= theta <= norm, by its values on a grid.
 

@@ -78,7 +78,7 @@ def write_certified(folder, network, count=20, levels=255):
     (folder / "model.npz").write_bytes(record)
     labels = found.prediction.astype(np.int64)
     levels = np.array(levels)
-    np.savez(folder / "images.npz", images=images, levels=levels, labels=labels)
+    np.savez(folder / "images.npz", images=images, labels=labels, levels=levels)
     rows = certificate_rows(found, x, labels, read_model(record).sha256)
     write_rows(folder, rows)
 

@@ -38,17 +38,14 @@ def checkers_certificate(subject, x, random):
         for t in set(range(model.classes)) - {y}:
             best = 0.0
             for eta, delta in points_of(model, features, y, t, random):
-                entry = SimpleNamespace(
-                    y=y, t=t, eta=eta, delta=delta, radius=0.0,
-                    method="dual" if eta else "closed",
-                )  # fmt: skip
+                entry = SimpleNamespace(y=y, t=t, eta=eta, delta=delta, radius=0.0)
                 # Of the radius that is proven within no reach, a smaller one is left.
                 for _ in range(2):
                     proven = checker.proven_radii(features, n0, [entry], model)
                     entry.radius = float(np.nan_to_num(proven[0], nan=0, posinf=0))
                     entry.radius = max(entry.radius, 0.0)
                 again = checker.proven_radii(features, n0, [entry], model)[0]
-                if checker.LEAST <= entry.radius <= again < checker.HUGE:
+                if 0 < entry.radius <= again < checker.HUGE:
                     best = max(best, entry.radius)
             radii.append(best)
     return Certificate(y, min(radii))
@@ -108,7 +105,7 @@ def worst_neighbour(subject, x, certificate, generator):
 
     def on_sphere(steps):
         sizes = np.linalg.norm(steps.reshape(len(steps), -1), axis=1)
-        return steps * (r / np.maximum(sizes, 1e-300)).reshape(-1, 1, 1, 1)
+        return steps * (r / np.maximum(sizes, 1e-200)).reshape(-1, 1, 1, 1)
 
     basis = np.eye(x.size).reshape(-1, *x.shape)
     steps = on_sphere(

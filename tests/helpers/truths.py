@@ -11,7 +11,13 @@ from flint import arb
 
 from helpers import oracle
 from lipjax import verify as checker
-from lipjax.certify import Flatten, SkewConvolution, pair_curvature_bound
+from lipjax.certify import (
+    Flatten,
+    SkewConvolution,
+    absolute_norm_bound,
+    pair_curvature_bound,
+)
+from lipjax.certify.convolutions import acting_taps
 from lipjax.certify.network import Linear
 
 
@@ -25,26 +31,16 @@ def ratios(subject, random):
         found[name] = max(found.get(name, 0.0), ratio)
 
     if subject.bound:
-        convolutions = [
-            (
-                layer,
-                bound.evidence["norm"],
-                bound.evidence["absolute_norm"],
-                bound.lipschitz,
-            )
-            for layer, bound in zip(
-                subject.network.layers, subject.bound.layers, strict=True
-            )
-            if isinstance(layer, SkewConvolution)
-        ]
-        shapes = sides(subject.network)
-        for (layer, norm, absolute, gain), (h, w) in zip(
-            convolutions, shapes, strict=True
-        ):
-            j = oracle.jacobian(np.asarray(layer.kernel), h, w)
-            record("norm of J", attained_norm(j), norm)
+        bounds = [bound for bound in subject.bound.layers if bound.norm is not None]
+        convolutions = convolutions_of(subject.network)
+        for (layer, h, w), bound in zip(convolutions, bounds, strict=True):
+            kernel = np.asarray(layer.kernel)
+            j = oracle.jacobian(kernel, h, w)
+            record("norm of J", attained_norm(j), bound.norm)
+            absolute = absolute_norm_bound(acting_taps(kernel, h, w))
             record("norm of |J|", attained_norm(np.abs(j)), absolute)
-            record("gain", attained_gain(layer.coefficients, norm), gain)
+            gain = attained_gain(layer.coefficients, bound.norm)
+            record("gain", gain, bound.lipschitz)
     head = subject.network.head
     if subject.model and not isinstance(head, Linear):
         y, t = random.sample(range(len(head.output_bias)), 2)
@@ -60,30 +56,31 @@ def forged_ratios(subject, random):
     layers = [a for a in subject.model.layers if a.kind == "skew_convolution"]
     if not layers:
         return {}
-    layer = copy.copy(random.choice(layers))
-    name = random.choice(["norm", "absolute_norm", "lipschitz"])
-    claim = getattr(layer, name) * (1 - 2.0 ** -random.randint(1, 50))
-    setattr(layer, name, claim)
+    index, which = random.randrange(len(layers)), random.randrange(2)
+    layer = copy.deepcopy(layers[index])
+    layer.claims[which] *= 1 - 2.0 ** -random.randint(1, 50)
     try:
         with np.errstate(all="ignore"), checker.reading("layer", checker.Rejected):
             checker.prove_convolution(layer)
     except checker.Rejected:
         return {}
-    j = oracle.jacobian(layer.kernel, *layer.size[:2])
-    if name == "lipschitz":
-        true, claim = attained_gain(layer.coefficients, layer.norm), claim * checker.UP
+    convolution, *sides = convolutions_of(subject.network)[index]
+    norm, gain = layer.claims.tolist()
+    if which:
+        true, claim = attained_gain(layer.coefficients, norm), gain * checker.UP
     else:
-        true = attained_norm(j if name == "norm" else np.abs(j))
-    return {f"forged {name}": oracle.ratio(true, arb(claim))}
+        j = oracle.jacobian(np.asarray(convolution.kernel), *sides)
+        true, claim = attained_norm(j), norm
+    return {f"forged {('norm', 'lipschitz')[which]}": oracle.ratio(true, arb(claim))}
 
 
-def sides(network):
-    """Height and width after the stride, of every skew convolution."""
+def convolutions_of(network):
+    """The skew convolutions, with their height and width after the stride."""
     (height, width, _), found = network.image_shape, []
     for layer in network.layers:
         if isinstance(layer, SkewConvolution):
             height, width = height // layer.stride, width // layer.stride
-            found.append((height, width))
+            found.append((layer, height, width))
         elif isinstance(layer, Flatten):
             height = width = 1
     return found

@@ -145,6 +145,7 @@ def test_certificates_of_other_images_are_not_attacked(finished, tmp_path):
     assert "images.npz" in refused("attack", f"--run={copy}")
 
 
+@pytest.mark.long
 def test_some_images_are_certified_and_attacked(finished, tmp_path):
     run, _ = finished
     copy = Path(shutil.copytree(run, tmp_path / "copy"))

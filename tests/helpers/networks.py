@@ -1,5 +1,7 @@
 """Small networks to certify, with random weights."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,11 +29,15 @@ def small_model(kind="normalized", seed=0, **settings):
     """A model for 8x8 images of one channel and 5 classes, and its variables."""
     settings = dict(stages=3, width=4) | KINDS[kind] | settings
     model = LipConvNet((8, 8, 1), 5, mean=(0.3,), std=(0.4,), **settings)
+    return model, jax.tree.map(lambda leaf: leaf, _variables(model, seed))
+
+
+@functools.cache
+def _variables(model, seed):
     key = jax.random.key(seed, impl="unsafe_rbg")
     x = jnp.zeros((1, 8, 8, 1), jnp.float32)
     options = {"xla_backend_optimization_level": 0}
-    init = jax.jit(lambda key: model.init(key, x), compiler_options=options)
-    return model, init(key)
+    return jax.jit(lambda key: model.init(key, x), compiler_options=options)(key)
 
 
 def small_network(kind="normalized", seed=0, **settings):

@@ -46,8 +46,8 @@ def operations(exported):
 @pytest.mark.parametrize(
     ("head", "dtype", "mesh"),
     [
-        ("orthogonal", "float32", (8, 1)),
-        ("normalized", "bfloat16", (8, 1)),
+        pytest.param("orthogonal", "float32", (8, 1), marks=pytest.mark.long),
+        pytest.param("normalized", "bfloat16", (8, 1), marks=pytest.mark.long),
         ("curvature", "float32", (4, 2)),
     ],
 )

@@ -109,7 +109,9 @@ def test_certificates_and_records_are_reproducible(proof, tmp_path):
         assert (tmp_path / name).read_bytes() == (proof / name).read_bytes()
 
 
-@pytest.mark.parametrize("starts", [(0, 4, 8), (9, 3, 6, 0)])
+@pytest.mark.parametrize(
+    "starts", [pytest.param((0, 4, 8), marks=pytest.mark.long), (9, 3, 6, 0)]
+)
 def test_any_batches_in_any_order_are_accepted(tmp_path, starts):
     write_proof(tmp_path, small_network("curvature", stages=2, width=2), starts)
     code, message = check(tmp_path)

@@ -86,6 +86,7 @@ def test_rows_of_a_process():
     np.testing.assert_array_equal(local_rows(Here(), 16), np.arange(8))
 
 
+@pytest.mark.long
 def test_a_run_goes_on_only_with_the_images_it_began_with(packed, tmp_path):
     flags = (f"--data=records:{packed}", f"--run={tmp_path / 'run'}", *TINY)
     code, _, errors = Program("train", *flags, "--epochs=1").end()

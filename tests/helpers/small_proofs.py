@@ -46,10 +46,11 @@ class Proof:
 
     def model(self) -> bytes:
         text = self.header
-        if not isinstance(text, bytes):
+        if not isinstance(text, (bytes, np.ndarray)):
             text = json.dumps(text).encode()
-        header = np.frombuffer(text, np.uint8)
-        return npz(self.arrays | {"header": header})
+        if isinstance(text, bytes):
+            text = np.frombuffer(text, np.uint8)
+        return npz(self.arrays | {"header": text})
 
     def files(self, rehash: bool = False) -> dict[str, bytes]:
         """The three files; `rehash` writes hashes that fit into the certificates."""

@@ -1,0 +1,204 @@
+"""Changes of honest proofs at the edges of what the checker accepts.
+
+Each has a name, a change of a proof in place, and whether the result is accepted. Names
+with the word "layer" are changes of a proof with convolutions; the others, of one with a
+curvature head.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from helpers.small_proofs import Proof
+
+ULP = 2.0**-52
+EDGES: dict[str, tuple[Callable[[Proof], Any], bool]] = {}
+
+
+def edge(name: str, accepted: bool = False) -> Any:
+    def keep(change: Any) -> Any:
+        EDGES[name] = change, accepted
+        return change
+
+    return keep
+
+
+def field(name: str, key: str, value: Any, accepted: bool = False) -> None:
+    """A field of the first layer."""
+
+    def change(proof: Proof) -> None:
+        proof.header["layers"][0][key] = value
+
+    EDGES[f"layer: {name}"] = change, accepted
+
+
+def array(name: str, key: str, value: Any, accepted: bool = False) -> None:
+    """An array of the model, or of the images, by a function of what it was."""
+
+    def change(proof: Proof) -> None:
+        group = proof.data if key in proof.data else proof.arrays
+        group[key] = value(group.get(key))
+
+    EDGES[name] = change, accepted
+
+
+def radius(name: str, value: float, accepted: bool = False) -> None:
+    """All radii of all certificates."""
+
+    def change(proof: Proof) -> None:
+        for row in proof.rows:
+            row["radius"] = value if row["classes"] else 0.0
+            if row["classes"]:
+                row["runner_up"] = min(map(int, row["classes"]))
+            for entry in row["classes"].values():
+                entry["radius"] = value
+
+    EDGES[name] = change, accepted
+
+
+
+def put(place: Any, value: Any) -> Any:
+    def change(x: np.ndarray) -> np.ndarray:
+        x[place] = value
+        return x
+
+    return change
+
+
+field("stride of 0", "stride", 0)
+field("stride below 0", "stride", -1)
+field("stride of float", "stride", 1.0)
+field("stride that divides nothing", "stride", 3)
+field("no coefficients", "coefficients", [])
+field("49 coefficients", "coefficients", [0.5] + [0.0] * 48, True)
+field("50 coefficients", "coefficients", [0.5] + [0.0] * 49)
+field("an integer coefficient", "coefficients", [0.5, 0])
+field("a small coefficient", "coefficients", [0.5, 2.0**-300 * (1 - ULP)])
+field("the least coefficient", "coefficients", [0.5, 2.0**-300], True)
+field("a large coefficient", "coefficients", [0.5, 2.0**300])
+field("lipschitz below 0", "lipschitz", -1.0)
+field("lipschitz of 2^300", "lipschitz", 2.0**300)
+field("norm of 2^300", "norm", 2.0**300)
+field("absolute norm of 2^300", "absolute_norm", 2.0**300)
+array("layer: no bias", "layers.0.bias", lambda x: x[:0])
+array("layer: one bias", "layers.0.bias", lambda x: x[:1])
+array("layer: a bias too many", "layers.0.bias", lambda x: np.append(x, 0.0))
+array("layer: an even kernel", "layers.0.kernel", lambda x: x[:2, :2])
+array("layer: a narrow kernel", "layers.0.kernel", lambda x: x[:, :, :0, :0])
+array("layer: a large bias", "layers.0.bias", put(0, 2.0**299.9))
+array("layer: an infinite bias", "layers.0.bias", put(0, np.inf))
+array("layer: a zero kernel", "layers.2.kernel", np.zeros_like, True)
+array("another array", "extra", lambda x: np.zeros(1))
+array("std of 0", "std", put(0, 0.0))
+array("std below 0", "std", put(0, -0.5))
+array("std of NaN", "std", put(0, np.nan))
+array("std of 2^-301", "std", put(0, 2.0**-301))
+array("a mean of 2^300", "mean", put(0, 2.0**300))
+array("a mean that overflows", "mean", put(0, 2.0**299.9))
+array("a hidden unit that overflows", "head.hidden_kernel", put((0, 0), 2.0**299.9))
+array("a hidden bias that overflows", "head.hidden_bias", put(0, 2.0**299.99))
+array("levels of 0", "levels", lambda x: np.array(0))
+array("levels of 256", "levels", lambda x: np.array(256))
+array("levels of float", "levels", lambda x: np.array(16.0))
+array("levels of 15", "levels", lambda x: np.array(7))
+array("levels as an array", "levels", lambda x: np.array([16]))
+array("labels of int32", "labels", lambda x: x.astype(np.int32))
+array("a label too many", "labels", lambda x: np.append(x, 0))
+array("images of int8", "images", lambda x: x.astype(np.int8))
+radius("radii of 2^-100", 2.0**-100, True)
+radius("radii below 2^-100", 2.0**-100 * (1 - ULP))
+radius("radii of -0.0", -0.0)
+radius("radii of NaN", float("nan"))
+
+
+@edge("data of another name")
+def _data(proof: Proof) -> None:
+    proof.data["extra"] = np.zeros(1)
+
+
+@edge("model of another name")
+def _model(proof: Proof) -> None:
+    proof.arrays["extra"] = np.zeros(1)
+
+
+@edge("another format")
+def _format(proof: Proof) -> None:
+    proof.header["format"] = "lipjax model 2"
+
+
+@edge("one class")
+def _one_class(proof: Proof) -> None:
+    for name in ("head.output_kernel", "head.output_bias"):
+        proof.arrays[name] = proof.arrays[name][..., :1]
+    proof.arrays["head.curvatures"] = np.zeros((1, 1))
+
+
+@edge("no hidden units")
+def _no_units(proof: Proof) -> None:
+    for name in ("head.hidden_kernel", "head.hidden_bias"):
+        proof.arrays[name] = proof.arrays[name][..., :0]
+    proof.arrays["head.output_kernel"] = np.zeros((0, 3))
+
+
+@edge("a header of another type")
+def _header(proof: Proof) -> None:
+    import json
+
+    proof.header = np.frombuffer(json.dumps(proof.header).encode(), np.int8)
+
+
+@edge("nothing claimed", True)
+def _nothing(proof: Proof) -> None:
+    for row in proof.rows:
+        row |= {"radius": 0.0, "classes": {}}
+
+
+@edge("a prediction that ties, nearly")
+def _prediction(proof: Proof) -> None:
+    for row in proof.rows:
+        row |= {"radius": 0.0, "classes": {}, "prediction": row["runner_up"]}
+
+
+@edge("an image of no pixels")
+def _no_pixels(proof: Proof) -> None:
+    proof.header["image_shape"] = [1, 0, 2]
+    proof.data["images"] = proof.data["images"][:, :, :0]
+
+
+@edge("layer: an odd number of channels")
+def _odd(proof: Proof) -> None:
+    proof.header["layers"].insert(0, {"kind": "maxmin", "lipschitz": 1.0})
+
+
+@edge("layer: an activation's lipschitz below 1")
+def _below(proof: Proof) -> None:
+    proof.header["layers"][1]["lipschitz"] = 1 - 1e-12
+
+
+@edge("layer: what underflow loses")
+def _underflow(proof: Proof) -> Proof:
+    """Small layers, then one that brings it back to size: an issue's example."""
+    powers = [(0, -244, 0), (0, -244, 0), (2, -536, 268), *[(0, 122, 0)] * 4]
+    layers, arrays = [], {"mean": np.zeros(2), "std": np.ones(2)}
+    for i, (degree, coefficient, norm) in enumerate(powers):
+        up = 1 + 1e-9
+        fields = {
+            "kind": "skew_convolution",
+            "coefficients": [0.0] * degree + [2.0**coefficient],
+            "stride": 1,
+            "lipschitz": 2.0 ** (coefficient + degree * norm) * up,
+            "norm": 2.0**norm * up,
+            "absolute_norm": 2.0**norm * up * up,
+        }
+        layers.append(fields)
+        kernel = 2.0**norm * np.array([[0.0, 1.0], [-1.0, 0.0]])[None, None]
+        arrays |= {f"layers.{i}.kernel": kernel, f"layers.{i}.bias": np.zeros(2)}
+    arrays |= {"head.kernel": np.eye(2), "head.bias": np.array([0.0, -0.25])}
+    header = {"format": "lipjax model 1", "image_shape": [1, 1, 2], "layers": layers}
+    images = np.array([200, 10], np.uint8).reshape(1, 1, 1, 2)
+    data = {"images": images, "labels": np.zeros(1, np.int64), "levels": np.array(255)}
+    entry = {"radius": 0.01, "method": "closed"}
+    row = {"index": 0, "label": 0, "prediction": 0, "radius": 0.01, "runner_up": 1}
+    row |= {"model": "", "image": "", "classes": {"1": entry}}
+    return Proof(header | {"head": "linear"}, arrays, data, [row])

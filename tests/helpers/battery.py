@@ -2,8 +2,8 @@
 
     PYTHONPATH=.:tests python -m helpers.battery
 
-writes the proven limits of radii to tests/verify/limits.json: a change of the checker that
-moves one by more than 1e-9 of itself is seen.
+writes the proven limits of radii to tests/verify/limits.json: a change of the checker
+that moves one by more than 1e-9 of itself is seen.
 """
 
 import json
@@ -72,6 +72,10 @@ def cases(folder: Path) -> Iterator[Case]:
         yield from near_bounds(name, proof)
     for name, (change, accepted) in EDGES.items():
         proof = honest["convolutions" if "layer" in name else "curved"].copy()
+        if accepted:  # the change costs a little
+            for row in proof.rows:
+                for entry in (row, *row["classes"].values()):
+                    entry["radius"] /= 2
         proof = change(proof) or proof
         yield Case(name, proof.files(rehash=True), accepted)
     for seed in range(FORGERIES):
@@ -79,7 +83,7 @@ def cases(folder: Path) -> Iterator[Case]:
         if forgery.files != files_of(honest[forgery.proof]):
             try:
                 check(forgery.files, folder)
-            except (checker.Rejected, checker.Unusable):
+            except (checker.Rejected, ValueError):
                 yield Case(f"forgery {seed}: {forgery.kind}", forgery.files, False)
 
 
@@ -111,8 +115,7 @@ def near_bounds(name: str, proof: Proof) -> Iterator[Case]:
     for i, key, truth in true_bounds(proof):
         for factor in (1 - 1e-9, 1 + 1e-9):
             forged = proof.copy()
-            place = forged.header["layers"][i] if isinstance(i, int) else forged.arrays[i]
-            place[key] = truth * factor
+            forged.arrays[i][key] = truth * factor
             for row in forged.rows:  # far from their limits
                 for entry in row["classes"].values():
                     entry["radius"] *= 0.99
@@ -128,13 +131,12 @@ def true_bounds(proof: Proof) -> Iterator[tuple[Any, Any, float]]:
             h, w = h // fields["stride"], w // fields["stride"]
             layer = make_layer(proof.arrays[f"layers.{i}.kernel"], (h, w))
             norm = torus_norm(layer)
-            absolute = np.linalg.norm(np.abs(layer.taps).sum(axis=0), 2)
-            yield i, "norm", norm
-            yield i, "absolute_norm", float(absolute)
-            yield i, "lipschitz", extremes(fields["coefficients"], fields["norm"])[1]
-    if proof.header["head"] == "curvature":
-        parts = (proof.arrays[f"head.{n}_kernel"] for n in ("hidden", "output"))
-        hidden, output = parts
+            claims = proof.arrays[f"layers.{i}.claims"]
+            coefficients = proof.arrays[f"layers.{i}.coefficients"].tolist()
+            yield f"layers.{i}.claims", 0, norm
+            yield f"layers.{i}.claims", 1, extremes(coefficients, claims[0])[1]
+    if "head.curvatures" in proof.arrays:
+        hidden, output = (proof.arrays[f"head.{n}kernel"] for n in ("hidden_", ""))
         for row in proof.rows:
             for t in map(int, row["classes"]):
                 pair = row["prediction"], t

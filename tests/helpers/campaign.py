@@ -40,7 +40,7 @@ def outcome(forgery: Forgery, honest: Proof, folder: Path, verify: Any) -> str:
         return "unchanged"
     try:
         check(forgery.files, folder, verify)
-    except (checker.Rejected, checker.Unusable) as error:
+    except (checker.Rejected, ValueError) as error:
         message = str(error)
         assert message.isprintable() and 0 < len(message) < 600, repr(message)
         return "refused"

@@ -1,8 +1,8 @@
 """Changes of honest proofs at the edges of what the checker accepts.
 
 Each has a name, a change of a proof in place, and whether the result is accepted. Names
-with the word "layer" are changes of a proof with convolutions; the others, of one with a
-curvature head.
+with the word "layer" are changes of a proof with convolutions; the others, of one with
+a curvature head.
 """
 
 from collections.abc import Callable
@@ -49,13 +49,10 @@ def radius(name: str, value: float, accepted: bool = False) -> None:
     def change(proof: Proof) -> None:
         for row in proof.rows:
             row["radius"] = value if row["classes"] else 0.0
-            if row["classes"]:
-                row["runner_up"] = min(map(int, row["classes"]))
             for entry in row["classes"].values():
                 entry["radius"] = value
 
     EDGES[name] = change, accepted
-
 
 
 def put(place: Any, value: Any) -> Any:
@@ -70,17 +67,24 @@ field("stride of 0", "stride", 0)
 field("stride below 0", "stride", -1)
 field("stride of float", "stride", 1.0)
 field("stride that divides nothing", "stride", 3)
-field("no coefficients", "coefficients", [])
-field("49 coefficients", "coefficients", [0.5] + [0.0] * 48, True)
-field("50 coefficients", "coefficients", [0.5] + [0.0] * 49)
-field("an integer coefficient", "coefficients", [0.5, 0])
-field("a small coefficient", "coefficients", [0.5, 2.0**-300 * (1 - ULP)])
-field("the least coefficient", "coefficients", [0.5, 2.0**-300], True)
-field("a large coefficient", "coefficients", [0.5, 2.0**300])
-field("lipschitz below 0", "lipschitz", -1.0)
-field("lipschitz of 2^300", "lipschitz", 2.0**300)
-field("norm of 2^300", "norm", 2.0**300)
-field("absolute norm of 2^300", "absolute_norm", 2.0**300)
+
+
+def coefficients(name: str, *values: Any, accepted: bool = False) -> None:
+    key = "layers.0.coefficients"
+    array(f"layer: {name}", key, lambda x: np.array(values), accepted)
+
+
+coefficients("no coefficients")
+coefficients("49 coefficients", 0.5, *[0.0] * 48, accepted=True)
+coefficients("50 coefficients", 0.5, *[0.0] * 49)
+coefficients("integer coefficients", 1, 0)
+coefficients("a small coefficient", 0.5, 2.0**-300 * (1 - ULP))
+coefficients("the least coefficient", 0.5, 2.0**-300, accepted=True)
+coefficients("a large coefficient", 0.5, 2.0**300)
+array("layer: lipschitz below 0", "layers.0.claims", put(1, -1.0))
+array("layer: lipschitz of 2^300", "layers.0.claims", put(1, 2.0**300))
+array("layer: norm of 2^300", "layers.0.claims", put(0, 2.0**300))
+array("layer: three claims", "layers.0.claims", lambda x: np.append(x, x[0]))
 array("layer: no bias", "layers.0.bias", lambda x: x[:0])
 array("layer: one bias", "layers.0.bias", lambda x: x[:1])
 array("layer: a bias too many", "layers.0.bias", lambda x: np.append(x, 0.0))
@@ -107,7 +111,7 @@ array("labels of int32", "labels", lambda x: x.astype(np.int32))
 array("a label too many", "labels", lambda x: np.append(x, 0))
 array("images of int8", "images", lambda x: x.astype(np.int8))
 radius("radii of 2^-100", 2.0**-100, True)
-radius("radii below 2^-100", 2.0**-100 * (1 - ULP))
+radius("radii of 2^-1022", 2.0**-1022, True)
 radius("radii of -0.0", -0.0)
 radius("radii of NaN", float("nan"))
 
@@ -124,12 +128,12 @@ def _model(proof: Proof) -> None:
 
 @edge("another format")
 def _format(proof: Proof) -> None:
-    proof.header["format"] = "lipjax model 2"
+    proof.header["format"] = "lipjax model 1"
 
 
 @edge("one class")
 def _one_class(proof: Proof) -> None:
-    for name in ("head.output_kernel", "head.output_bias"):
+    for name in ("head.kernel", "head.bias"):
         proof.arrays[name] = proof.arrays[name][..., :1]
     proof.arrays["head.curvatures"] = np.zeros((1, 1))
 
@@ -138,7 +142,7 @@ def _one_class(proof: Proof) -> None:
 def _no_units(proof: Proof) -> None:
     for name in ("head.hidden_kernel", "head.hidden_bias"):
         proof.arrays[name] = proof.arrays[name][..., :0]
-    proof.arrays["head.output_kernel"] = np.zeros((0, 3))
+    proof.arrays["head.kernel"] = np.zeros((0, 3))
 
 
 @edge("a header of another type")
@@ -157,7 +161,7 @@ def _nothing(proof: Proof) -> None:
 @edge("a prediction that ties, nearly")
 def _prediction(proof: Proof) -> None:
     for row in proof.rows:
-        row |= {"radius": 0.0, "classes": {}, "prediction": row["runner_up"]}
+        row |= {"radius": 0.0, "classes": {}, "prediction": 2 - row["prediction"]}
 
 
 @edge("an image of no pixels")
@@ -168,12 +172,7 @@ def _no_pixels(proof: Proof) -> None:
 
 @edge("layer: an odd number of channels")
 def _odd(proof: Proof) -> None:
-    proof.header["layers"].insert(0, {"kind": "maxmin", "lipschitz": 1.0})
-
-
-@edge("layer: an activation's lipschitz below 1")
-def _below(proof: Proof) -> None:
-    proof.header["layers"][1]["lipschitz"] = 1 - 1e-12
+    proof.header["layers"].insert(0, {"kind": "maxmin", "stride": 1})
 
 
 @edge("layer: what underflow loses")
@@ -181,24 +180,19 @@ def _underflow(proof: Proof) -> Proof:
     """Small layers, then one that brings it back to size: an issue's example."""
     powers = [(0, -244, 0), (0, -244, 0), (2, -536, 268), *[(0, 122, 0)] * 4]
     layers, arrays = [], {"mean": np.zeros(2), "std": np.ones(2)}
+    up = 1 + 1e-9
     for i, (degree, coefficient, norm) in enumerate(powers):
-        up = 1 + 1e-9
-        fields = {
-            "kind": "skew_convolution",
-            "coefficients": [0.0] * degree + [2.0**coefficient],
-            "stride": 1,
-            "lipschitz": 2.0 ** (coefficient + degree * norm) * up,
-            "norm": 2.0**norm * up,
-            "absolute_norm": 2.0**norm * up * up,
-        }
-        layers.append(fields)
+        layers.append({"kind": "skew_convolution", "stride": 1})
         kernel = 2.0**norm * np.array([[0.0, 1.0], [-1.0, 0.0]])[None, None]
         arrays |= {f"layers.{i}.kernel": kernel, f"layers.{i}.bias": np.zeros(2)}
+        values = np.array([0.0] * degree + [2.0**coefficient])
+        claims = up * np.array([2.0**norm, 2.0 ** (coefficient + degree * norm)])
+        arrays |= {f"layers.{i}.coefficients": values, f"layers.{i}.claims": claims}
     arrays |= {"head.kernel": np.eye(2), "head.bias": np.array([0.0, -0.25])}
-    header = {"format": "lipjax model 1", "image_shape": [1, 1, 2], "layers": layers}
+    header = {"format": "lipjax model 2", "image_shape": [1, 1, 2], "layers": layers}
     images = np.array([200, 10], np.uint8).reshape(1, 1, 1, 2)
     data = {"images": images, "labels": np.zeros(1, np.int64), "levels": np.array(255)}
-    entry = {"radius": 0.01, "method": "closed"}
-    row = {"index": 0, "label": 0, "prediction": 0, "radius": 0.01, "runner_up": 1}
+    entry = {"radius": 0.01}
+    row = {"index": 0, "label": 0, "prediction": 0, "radius": 0.01}
     row |= {"model": "", "image": "", "classes": {"1": entry}}
-    return Proof(header | {"head": "linear"}, arrays, data, [row])
+    return Proof(header, arrays, data, [row])

@@ -23,15 +23,16 @@ def layer(coefficients: list[float], width: int = 2, **settings: Any) -> Any:
     """A rotation of channels, on pixels, with bounds that are a little too large."""
     up = 1 + 2.0**-20
     gain = math.hypot(sum(coefficients[::2]), sum(coefficients[1::2])) + 2.0**-20
-    fields = {"kind": SKEW, "coefficients": coefficients, "stride": 1}
-    fields |= {"lipschitz": max(1.001 * gain, 1.0), "norm": up, "absolute_norm": up} | settings
+    fields = {"kind": SKEW, "stride": 1} | settings
+    claims = np.array([up, max(1.001 * gain, 1.0)])
     kernel = np.kron(np.eye(width // 2), ROTATION)[None, None]
-    return fields, {"kernel": kernel, "bias": np.full(width, 0.125)}
+    parts = {"kernel": kernel, "bias": np.full(width, 0.125)}
+    return fields, parts | {"coefficients": np.array(coefficients), "claims": claims}
 
 
 def plain(kind: str, angles: int = 0, channels: int = 2) -> Any:
     parts = {f"angle{j}": np.zeros(channels // 2) for j in range(angles)}
-    return {"kind": kind, "lipschitz": 1.0}, parts
+    return {"kind": kind, "stride": 1}, parts
 
 
 NETWORKS: dict[str, tuple[tuple[int, int, int], list[Any]]] = {
@@ -49,8 +50,8 @@ NETWORKS: dict[str, tuple[tuple[int, int, int], list[Any]]] = {
 def exact_proof(name: str, curved: bool) -> Proof:
     """A proof of one image, its radii still 2^-99."""
     shape, layers = NETWORKS[name]
-    header: Any = {"format": "lipjax model 1", "image_shape": list(shape)}
-    header |= {"layers": [fields for fields, _ in layers], "head": "linear"}
+    header: Any = {"format": "lipjax model 2", "image_shape": list(shape)}
+    header["layers"] = [fields for fields, _ in layers]
     arrays = {"mean": np.full(shape[2], 0.25), "std": np.full(shape[2], 0.5)}
     arrays |= {
         f"layers.{i}.{key}": value
@@ -61,19 +62,17 @@ def exact_proof(name: str, curved: bool) -> Proof:
     data = {"images": pixels, "labels": np.zeros(1, np.int64), "levels": np.array(16)}
     depth = depth_of(header, arrays, pixels / 16.0)
     if curved:
-        header["head"] = "curvature"
         arrays |= curvature_head(depth)
     else:
         arrays |= {"head.kernel": dyadic(depth, 3), "head.bias": np.zeros(3)}
     logits = Definition(header, arrays, NUMPY).logits(pixels / 16.0)[0]
-    bias = "head.output_bias" if curved else "head.bias"
     margin = 2.0**-36 if curved or name == "householder2" else 2.0**-42
-    arrays[bias] = np.array([margin, 0, 0]) - logits
-    entry: Any = {"radius": 2.0**-99, "method": "closed"}
-    row = {"index": 0, "label": 0, "prediction": 0, "radius": 2.0**-99, "runner_up": 1}
+    arrays["head.bias"] = np.array([margin, 0, 0]) - logits
+    entry: Any = {"radius": 2.0**-99}
+    row = {"index": 0, "label": 0, "prediction": 0, "radius": 2.0**-99}
     row |= {"model": "", "image": "", "classes": {"1": dict(entry), "2": dict(entry)}}
     if curved:
-        row["classes"]["2"] |= {"method": "dual"} | exact_dual(arrays, margin, 2)
+        row["classes"]["2"] |= exact_dual(arrays, margin, 2)
     proof = Proof(header, arrays, data, [row])
     proof.rehash(proof.model())
     return proof
@@ -105,14 +104,13 @@ def curvature_head(depth: int) -> dict[str, np.ndarray]:
         curvatures[y, t] = np.trace(gram) + 2.0**-10
     return {
         "head.hidden_kernel": hidden, "head.hidden_bias": np.array([64.0, -96.0, 80.0]),
-        "head.output_kernel": output, "head.output_bias": np.zeros(3),
-        "head.curvatures": curvatures,
+        "head.curvatures": curvatures, "head.kernel": output, "head.bias": np.zeros(3),
     }  # fmt: skip
 
 
 def exact_dual(arrays: dict[str, np.ndarray], margin: float, t: int) -> dict[str, Any]:
     """Where softplus is linear, the best delta is a step along the gradient."""
-    output, active = arrays["head.output_kernel"], np.array([1.0, 0.0, 1.0])
+    output, active = arrays["head.kernel"], np.array([1.0, 0.0, 1.0])
     gradient = arrays["head.hidden_kernel"] @ (active * (output[:, 0] - output[:, t]))
     eta = math.ldexp(round(margin / (gradient @ gradient) * 2.0**40), -40)
     delta = np.round(-eta * gradient * 2.0**44) / 2.0**44

@@ -71,11 +71,7 @@ def a_row(proof: Proof, rng: Random) -> dict[str, Any]:
 
 def larger_radius(proof: Proof, rng: Random, others: list) -> None:
     row, factor = a_row(proof, rng), rng.choice(FACTORS)
-    t = (
-        str(row["runner_up"])
-        if rng.random() < 0.5
-        else rng.choice(list(row["classes"]))
-    )
+    t = rng.choice(list(row["classes"]))
     changed = rng.choice(["entry", "image", "both", "all"])
     for u, entry in row["classes"].items():
         if changed == "all" or (changed != "image" and u == t):
@@ -100,7 +96,7 @@ def classes_permuted(proof: Proof, rng: Random, others: list) -> None:
     order = rng.permutation(3)
     where = rng.choice(["head", "certificates", "labels", "all"])
     if where in ("head", "all"):
-        for name in ("kernel", "bias", "output_kernel", "output_bias", "curvatures"):
+        for name in ("kernel", "bias", "curvatures"):
             if (name := f"head.{name}") in proof.arrays:
                 proof.arrays[name] = proof.arrays[name][..., order]
         if "head.curvatures" in proof.arrays and rng.random() < 0.8:
@@ -108,7 +104,7 @@ def classes_permuted(proof: Proof, rng: Random, others: list) -> None:
     place = np.argsort(order).tolist()
     if where in ("certificates", "all"):
         for row in proof.rows:
-            for key in ("label", "prediction", "runner_up"):
+            for key in ("label", "prediction"):
                 row[key] = place[row[key]]
             items = [(str(place[int(t)]), e) for t, e in row["classes"].items()]
             row["classes"] = dict(sorted(items))
@@ -118,10 +114,10 @@ def classes_permuted(proof: Proof, rng: Random, others: list) -> None:
 
 def numbers_exchanged(proof: Proof, rng: Random, others: list) -> None:
     """A field of one certificate, or of all, has the value of another one."""
-    key = rng.choice(["index", "label", "prediction", "runner_up", "model", "image"])
+    key = rng.choice(["index", "label", "prediction", "model", "image"])
     row, other = (proof.rows[i] for i in rng.integers(len(proof.rows), size=2))
     key = str(key)
-    if key in ("label", "prediction", "runner_up") and rng.random() < 0.7:
+    if key in ("label", "prediction") and rng.random() < 0.7:
         row[key] = int(rng.integers(3))
         if rng.random() < 0.5:
             row["label" if key == "prediction" else "prediction"] = row[key]
@@ -161,10 +157,10 @@ def header_changed(proof: Proof, rng: Random, others: list) -> None:
 
 def dual_changed(proof: Proof, rng: Random, others: list) -> None:
     entries = [e for row in proof.rows for e in row["classes"].values()]
-    duals = [e for e in entries if e["method"] == "dual"]
+    duals = [e for e in entries if "eta" in e]
     if not duals:
         entry = entries[rng.integers(len(entries))]
-        entry |= {"method": "dual", "eta": float(rng.random()), "delta": "AAAAAAAAAAA="}
+        entry |= {"eta": float(rng.random()), "delta": "AAAAAAAAAAA="}
         return
     entry, how = duals[rng.integers(len(duals))], rng.integers(8)
     delta = np.frombuffer(base64.b64decode(entry["delta"]), "<f4").copy()
@@ -179,9 +175,9 @@ def dual_changed(proof: Proof, rng: Random, others: list) -> None:
     elif how == 4:
         delta = np.append(delta, delta) if rng.random() < 0.5 else delta[:-1]
     elif how == 5:
-        entry["method"] = "closed"
+        del entry[str(rng.choice(["eta", "delta"]))]
         if rng.random() < 0.5:
-            del entry["eta"], entry["delta"]
+            entry.pop("eta", entry.pop("delta", None))
         return
     packed = base64.b64encode(delta.tobytes()).decode()
     if how == 6:
@@ -196,17 +192,11 @@ def dual_changed(proof: Proof, rng: Random, others: list) -> None:
 def bounds_changed(proof: Proof, rng: Random, others: list) -> None:
     """Claims of layers and curvatures that are lower, a little or much, or higher."""
     claims: list[Any] = [
-        (fields, key)
-        for fields in proof.header["layers"]
-        for key in ("lipschitz", "norm", "absolute_norm")
-        if key in fields
+        (x, place)
+        for name, x in proof.arrays.items()
+        if name.endswith(("claims", "curvatures"))
+        for place in np.ndindex(x.shape)
     ]
-    if "head.curvatures" in proof.arrays:
-        claims += [
-            (proof.arrays["head.curvatures"], (y, t))
-            for y in range(3)
-            for t in range(3)
-        ]
     if not claims:
         return larger_radius(proof, rng, others)
     claimant, key = claims[rng.integers(len(claims))]
@@ -216,30 +206,33 @@ def bounds_changed(proof: Proof, rng: Random, others: list) -> None:
 
 def layers_rearranged(proof: Proof, rng: Random, others: list) -> None:
     """Layers, or what is claimed of them, are swapped, dropped or doubled."""
-    layers = proof.header["layers"]
+    layers, arrays = proof.header["layers"], proof.arrays
     if not layers:
-        layers += [
-            {
-                "kind": str(rng.choice(["flatten", "maxmin", "max", "x"])),
-                "lipschitz": 1.0,
-            }
-        ]
+        kind = str(rng.choice(["flatten", "maxmin", "max", "x"]))
+        layers += [{"kind": kind, "stride": 1}]
         return
     i, j = rng.integers(len(layers), size=2)
-    how = rng.choice(["swap", "claims", "drop", "double", "kind"])
+    how = rng.choice(["swap", "arrays", "drop", "double", "kind", "stride"])
     if how == "swap":
         layers[i], layers[j] = layers[j], layers[i]
-    elif how == "claims":
-        for key in ("lipschitz", "norm", "absolute_norm"):
-            if key in layers[i] and key in layers[j] and rng.random() < 0.7:
-                layers[i][key], layers[j][key] = layers[j][key], layers[i][key]
+    elif how == "arrays":
+        mine, theirs = (names_of(arrays, k, rng.random() < 0.5) for k in (i, j))
+        for name, other in zip(mine, theirs, strict=False):
+            arrays[name], arrays[other] = arrays[other], arrays[name]
     elif how == "drop":
         del layers[i]
     elif how == "double":
         layers.insert(i, dict(layers[j]))
+    elif how == "stride":
+        layers[i]["stride"] = int(rng.choice([0, -1, 1, 2, 3, 2**40]))
     else:
         kinds = ["max", "maxmin", "householder", "projection", "flatten", "MAX", None]
         layers[i]["kind"] = kinds[rng.integers(len(kinds))]
+
+
+def names_of(arrays: dict, i: int, only_claims: bool) -> list[str]:
+    names = [name for name in arrays if name.startswith(f"layers.{i}.")]
+    return [name for name in names if not only_claims or name.endswith("claims")]
 
 
 def weights_changed(proof: Proof, rng: Random, others: list) -> None:
@@ -301,7 +294,6 @@ def other_model(proof: Proof, rng: Random, others: list) -> None:
     if part in ("arrays", "model"):
         proof.arrays = other.copy().arrays
     if part == "head":
-        proof.header["head"] = other.header["head"]
         mine = {k: v for k, v in proof.arrays.items() if not k.startswith("head.")}
         proof.arrays = mine | {
             k: v for k, v in other.arrays.items() if k.startswith("head.")

@@ -83,8 +83,8 @@ def changes(node: ast.AST) -> list[Any]:
     if isinstance(node, (ast.BinOp, ast.BoolOp, ast.AugAssign)):
         new = OPERATORS.get(type(node.op))
         return [lambda n: setattr(n, "op", new())] if new else []
-    if isinstance(node, ast.UnaryOp):  # two signs less are one sign less
-        return [lambda n: setattr(n, "op", ast.UAdd() if minus(n) else Twice())]
+    if isinstance(node, ast.UnaryOp):
+        return [plus if isinstance(node.op, ast.USub) else not_not]
     if isinstance(node, ast.Constant) and isinstance(node.value, bool):
         return [lambda n: setattr(n, "value", not n.value)]
     if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
@@ -92,12 +92,12 @@ def changes(node: ast.AST) -> list[Any]:
     return []
 
 
-def minus(node: ast.UnaryOp) -> bool:
-    return isinstance(node.op, ast.USub)
+def plus(node: ast.UnaryOp) -> None:
+    node.op = ast.UAdd()
 
 
-def Twice() -> ast.unaryop:  # noqa: N802
-    return ast.UAdd()
+def not_not(node: ast.UnaryOp) -> None:
+    node.operand = ast.UnaryOp(ast.Not(), node.operand)
 
 
 def module(tree: ast.Module, name: str) -> types.ModuleType:

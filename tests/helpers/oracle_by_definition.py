@@ -46,16 +46,17 @@ def skew_matrix(kernel: Array, h: int, w: int) -> Array:
     return matrix.reshape(h * w * c, -1)
 
 
-def convolution(z: Array, fields: dict, kernel: Array, bias: Array, f: Any) -> Array:
-    (n, h, w, c), s, width = z.shape, fields["stride"], kernel.shape[2]
+def convolution(z: Array, s: int, parts: list[Array], f: Any) -> Array:
+    kernel, bias, coefficients = parts
+    (n, h, w, c), width = z.shape, kernel.shape[2]
     blocks = np.zeros((n, h // s, w // s, width)) * f.number(0.0)
     for channel, i, j in np.ndindex(c, s, s):
         blocks[..., channel * s * s + i * s + j] = z[:, i::s, j::s, channel]
     matrix = skew_matrix(kernel, h // s, w // s).T
     flat = blocks.reshape(n, -1)
     result, power = 0 * flat, flat
-    for a in fields["coefficients"]:
-        result = result + f.number(a) * power
+    for a in coefficients:
+        result = result + a * power
         power = power @ matrix
     return result.reshape(blocks.shape)[..., : len(bias)] + bias
 
@@ -108,16 +109,16 @@ class Definition:
         for i, fields in enumerate(self.header["layers"]):
             name, kind = f"layers.{i}", fields["kind"]
             if kind == "skew_convolution":
-                parts = arrays[f"{name}.kernel"], arrays[f"{name}.bias"]
-                z = convolution(z, fields, *parts, f)
+                keys = ("kernel", "bias", "coefficients")
+                parts = [arrays[f"{name}.{key}"] for key in keys]
+                z = convolution(z, fields["stride"], parts, f)
             elif kind == "flatten":
                 z = z.reshape(len(z), 1, 1, -1)
             else:
                 keys = (f"{name}.angle{j}" for j in range(3))
                 z = activation(kind, z, [arrays[k] for k in keys if k in arrays], f)
         z = z.reshape(len(z), -1)
-        if self.header["head"] == "linear":
-            return z @ arrays["head.kernel"] + arrays["head.bias"]
-        z = z @ arrays["head.hidden_kernel"] + arrays["head.hidden_bias"]
-        soft = where(z >= 0, z, 0 * z) + f.log1p(f.exp(where(z >= 0, -z, z)))
-        return soft @ arrays["head.output_kernel"] + arrays["head.output_bias"]
+        if "head.hidden_kernel" in arrays:
+            z = z @ arrays["head.hidden_kernel"] + arrays["head.hidden_bias"]
+            z = where(z >= 0, z, 0 * z) + f.log1p(f.exp(where(z >= 0, -z, z)))
+        return z @ arrays["head.kernel"] + arrays["head.bias"]

@@ -113,7 +113,7 @@ def random_proof(kind: str, folder: Path, seed: int = 0) -> Proof:
     """An honest proof of four images; the last one is misclassified."""
     rng = np.random.default_rng(seed)
     shape, layers, curved = SHAPES[kind]
-    header = {"format": "lipjax model 1", "image_shape": list(shape), "layers": []}
+    header = {"format": "lipjax model 2", "image_shape": list(shape), "layers": []}
     channels = shape[2]
     arrays = {
         "mean": rng.uniform(0.3, 0.6, channels),
@@ -124,7 +124,6 @@ def random_proof(kind: str, folder: Path, seed: int = 0) -> Proof:
         fields, parts, size = random_layer(rng, name, size, **settings)
         header["layers"].append(fields)
         arrays |= {f"layers.{i}.{key}": value for key, value in parts.items()}
-    header["head"] = "curvature" if curved else "linear"
     arrays |= random_head(rng, math.prod(size), curved)
     images = rng.integers(0, 17, (4, *shape)).astype(np.uint8)
     data = {"images": images, "labels": np.zeros(4, np.int64), "levels": np.array(16)}
@@ -140,15 +139,12 @@ def random_layer(
     stride: int = 1, degree: int = 3, width: int = 2, outputs: int = 2,
 ) -> tuple[dict, dict, tuple[int, ...]]:  # fmt: skip
     h, w, c = shape
-    fields: dict[str, Any] = {"kind": kind}
+    fields = {"kind": kind, "stride": stride}
     if kind == "skew_convolution":
         layer = proven_layer(rng, TAYLOR[: degree + 1], (h, w), stride, k, width)
-        fields |= {"coefficients": layer.coefficients, "stride": stride}
-        fields |= {"lipschitz": float(layer.lipschitz), "norm": float(layer.norm)}
-        fields["absolute_norm"] = float(layer.absolute_norm)
         parts = {"kernel": layer.kernel, "bias": rng.normal(size=outputs) / 4}
+        parts |= {"coefficients": layer.coefficients, "claims": layer.claims}
         return fields, parts, (h // stride, w // stride, outputs)
-    fields["lipschitz"] = 1.0
     if kind == "flatten":
         return fields, {}, (1, 1, h * w * c)
     count = checker.ANGLES[kind]
@@ -166,8 +162,8 @@ def random_head(rng: np.random.Generator, depth: int, curved: bool) -> dict[str,
         curvatures[y, t] = true_curvature(hidden, output, y, t) / ROOM
     return {
         "head.hidden_kernel": hidden, "head.hidden_bias": rng.normal(size=3),
-        "head.output_kernel": output, "head.output_bias": rng.normal(size=3) / 4,
-        "head.curvatures": curvatures,
+        "head.curvatures": curvatures, "head.kernel": output,
+        "head.bias": rng.normal(size=3) / 4,
     }  # fmt: skip
 
 
@@ -182,16 +178,15 @@ def certify(proof: Proof, logits: np.ndarray, folder: Path) -> Proof:
         zip(proof.data["labels"], logits, strict=True)
     ):
         y = int(row.argmax())
-        others = [t for t in np.argsort(-row).tolist() if t != y]
         fields = {"index": index, "label": int(label), "prediction": y, "radius": 0.0}
-        fields |= {"runner_up": others[0], "model": "", "image": "", "classes": {}}
+        fields |= {"model": "", "image": "", "classes": {}}
         proof.rows.append(fields)
         proof.rehash(proof.model())
         if y == label:
-            for t in sorted(others):
-                entry = {"radius": 2.0**-99, "method": "closed"}
-                if proof.header["head"] == "curvature" and (t + index) % 2:
-                    entry |= {"method": "dual"} | dual_point(proof, index, y, t)
+            for t in sorted({0, 1, 2} - {y}):
+                entry: dict[str, Any] = {"radius": 2.0**-99}
+                if "head.curvatures" in proof.arrays and (t + index) % 2:
+                    entry |= dual_point(proof, index, y, t)
                 fields["classes"][str(t)] = entry
             tighten(proof, fields, folder)
     return proof
@@ -206,9 +201,8 @@ def tighten(proof: Proof, row: dict, folder: Path, room: float = ROOM) -> None:
 
 
 def set_radius(row: dict) -> None:
-    """Makes the radius that of the runner-up."""
-    t = min(row["classes"], key=lambda t: row["classes"][t]["radius"])
-    row["radius"], row["runner_up"] = row["classes"][t]["radius"], int(t)
+    """Makes the radius the least of the classes'."""
+    row["radius"] = min(entry["radius"] for entry in row["classes"].values())
 
 
 def limit(proof: Proof, row: dict, t: str, folder: Path) -> float:
@@ -216,19 +210,24 @@ def limit(proof: Proof, row: dict, t: str, folder: Path) -> float:
     row = copy.deepcopy(row)
     for entry in row["classes"].values():
         entry["radius"] = 2.0**-99
-    claim, diameter = math.inf, math.sqrt(math.prod(proof.header["image_shape"]))
-    proven = diameter
-    while proven < claim:  # what is proven depends on the claim, a little
-        claim = row["classes"][t]["radius"] = proven
+    alone = Proof(proof.header, proof.arrays, proof.data, [row])
+    proven = math.sqrt(math.prod(proof.header["image_shape"]))
+    for factor in (
+        1,
+        2,
+        2,
+        2,
+        1 + 1e-6,
+    ):  # what is proven depends on the claim, a little
+        row["classes"][t]["radius"] = proven * factor
         set_radius(row)
-        alone = Proof(proof.header, proof.arrays, proof.data, [row])
         try:
             check(alone.files(), folder)
+            proven *= factor
         except checker.Rejected as error:
             match = PROVEN.search(str(error))
-            assert match and match[1] == t, error
+            assert match and match[1] == t and float(match[2]) > 0, error
             proven = float(match[2])
-            assert proven > 0, error
     return proven
 
 
@@ -237,7 +236,7 @@ def dual_point(proof: Proof, index: int, y: int, t: int) -> dict[str, Any]:
     features = features_of(proof, proof.pixels(index)[None])[0]
     parts = {k.removeprefix("head."): value for k, value in proof.arrays.items()}
     a = SimpleNamespace(**parts)
-    weights = a.output_kernel[:, y] - a.output_kernel[:, t]
+    weights = a.kernel[:, y] - a.kernel[:, t]
     best = (-math.inf, 0.0, features)
     for eta in np.array([0.03, 0.1, 0.3, 0.5, 0.7]) / a.curvatures[y, t]:
         delta = np.zeros_like(features)
@@ -245,7 +244,7 @@ def dual_point(proof: Proof, index: int, y: int, t: int) -> dict[str, Any]:
             z = (features + delta) @ a.hidden_kernel + a.hidden_bias
             gradient = a.hidden_kernel @ (weights / (1 + np.exp(-z)))
             delta = 0.9 * delta - 0.1 * eta * gradient
-        margin = np.logaddexp(0, z) @ weights + a.output_bias[y] - a.output_bias[t]
+        margin = np.logaddexp(0, z) @ weights + a.bias[y] - a.bias[t]
         found = delta @ delta + 2 * eta * margin, eta, delta
         best = max(best, found, key=lambda b: b[0])
     packed = base64.b64encode(best[2].astype("<f4").tobytes()).decode()
@@ -255,8 +254,8 @@ def dual_point(proof: Proof, index: int, y: int, t: int) -> dict[str, Any]:
 def features_of(proof: Proof, x: np.ndarray) -> np.ndarray:
     depth = len(proof.arrays["head.hidden_kernel"])
     head = {"head.kernel": np.eye(depth), "head.bias": np.zeros(depth)}
-    header = proof.header | {"head": "linear"}
-    return Definition(header, proof.arrays | head, NUMPY).logits(x)
+    arrays = {k: v for k, v in proof.arrays.items() if not k.startswith("head.")}
+    return Definition(proof.header, arrays | head, NUMPY).logits(x)
 
 
 SKEW = "skew_convolution"

@@ -50,18 +50,18 @@ def test_the_judge_finds_false_claims(proofs):
     with pytest.raises(AssertionError):
         judge(proof.files(), proofs["plain"])
     proof = proofs["convolutions"].copy()
-    proof.header["layers"][0]["norm"] *= 0.5
+    proof.arrays["layers.0.claims"][0] *= 0.5
     with pytest.raises(AssertionError):
         judge(proof.files(), proofs["convolutions"])
 
 
-@pytest.mark.xfail(reason="archives have many accepted forms", strict=True)
+@pytest.mark.xfail(reason="dates and attributes of archives are free", strict=True)
 def test_archives_have_one_form(proofs, tmp_path):
     for seed, kind in enumerate(sorted(CONTAINERS) * 3):
         forgery = forge(proofs, np.random.default_rng(seed), kind)
         if forgery.files != files_of(proofs[forgery.proof]):
             try:
                 check(forgery.files, tmp_path)
-            except (checker.Rejected, checker.Unusable):
+            except (checker.Rejected, ValueError):
                 continue
             assert in_one_form(forgery.files), forgery.kind

@@ -93,6 +93,7 @@ array("layer: a narrow kernel", "layers.0.kernel", lambda x: x[:, :, :0, :0])
 array("layer: a large bias", "layers.0.bias", put(0, 2.0**299.9))
 array("layer: an infinite bias", "layers.0.bias", put(0, np.inf))
 array("layer: a zero kernel", "layers.2.kernel", np.zeros_like, True)
+array("layer: a kernel that is not skew", "layers.0.kernel", lambda x: x + 2.0**-52)
 array("another array", "extra", lambda x: np.zeros(1))
 array("std of 0", "std", put(0, 0.0))
 array("std below 0", "std", put(0, -0.5))
@@ -107,6 +108,7 @@ array("levels of 256", "levels", lambda x: np.array(256))
 array("levels of float", "levels", lambda x: np.array(16.0))
 array("levels of 15", "levels", lambda x: np.array(7))
 array("levels as an array", "levels", lambda x: np.array([16]))
+array("no images", "images", lambda x: x[:0])
 array("labels of int32", "labels", lambda x: x.astype(np.int32))
 array("a label too many", "labels", lambda x: np.append(x, 0))
 array("images of int8", "images", lambda x: x.astype(np.int8))
@@ -162,6 +164,30 @@ def _nothing(proof: Proof) -> None:
 def _prediction(proof: Proof) -> None:
     for row in proof.rows:
         row |= {"radius": 0.0, "classes": {}, "prediction": 2 - row["prediction"]}
+
+
+@edge("a wrong prediction and a radius")
+def _wrong(proof: Proof) -> None:
+    row = proof.rows[0]
+    row["label"] = proof.data["labels"][0] = (row["label"] + 1) % 3
+    row["label"] = int(row["label"])
+
+
+@edge("a class left out")
+def _left_out(proof: Proof) -> None:
+    row = proof.rows[0]
+    del row["classes"][max(row["classes"], key=lambda t: row["classes"][t]["radius"])]
+
+
+@edge("a label that is no class")
+def _no_class(proof: Proof) -> None:
+    proof.rows[3]["label"] = 3
+    proof.data["labels"][3] = 3
+
+
+@edge("a prediction that is no class")
+def _no_prediction(proof: Proof) -> None:
+    proof.rows[3]["prediction"] = -1
 
 
 @edge("an image of no pixels")

@@ -27,7 +27,8 @@ from helpers.oracle_by_definition import NUMPY, Definition
 from lipjax import verify as checker
 
 NAMES = "certificates.jsonl", "model.npz", "images.npz"
-TAYLOR = [1 / math.factorial(k) for k in range(5)]
+TAYLOR = [1 / math.factorial(k) for k in range(4)]
+PEAK = [0.0, 1.0, 0.0, 0.5]  # |p(i theta)| has its largest value inside
 ROOM = 1 - 1e-9
 PROVEN = re.compile(r"against class (\d+) is not proven \((\S+) is\)")
 
@@ -136,12 +137,12 @@ def random_proof(kind: str, folder: Path, seed: int = 0) -> Proof:
 
 def random_layer(
     rng: np.random.Generator, kind: str, shape: tuple[int, ...], k: int = 3,
-    stride: int = 1, degree: int = 3, width: int = 2, outputs: int = 2,
+    stride: int = 1, polynomial: Any = TAYLOR, width: int = 2, outputs: int = 2,
 ) -> tuple[dict, dict, tuple[int, ...]]:  # fmt: skip
     h, w, c = shape
     fields = {"kind": kind, "stride": stride}
     if kind == "skew_convolution":
-        layer = proven_layer(rng, TAYLOR[: degree + 1], (h, w), stride, k, width)
+        layer = proven_layer(rng, polynomial, (h, w), stride, k, width)
         parts = {"kernel": layer.kernel, "bias": rng.normal(size=outputs) / 4}
         parts |= {"coefficients": layer.coefficients, "claims": layer.claims}
         return fields, parts, (h // stride, w // stride, outputs)
@@ -263,7 +264,13 @@ SHAPES: dict[str, tuple[tuple[int, int, int], list[tuple[str, dict]], bool]] = {
     "plain": ((1, 2, 1), [], False),
     "convolutions": (
         (2, 2, 1),
-        [(SKEW, {}), ("maxmin", {}), (SKEW, {"k": 1}), ("max", {}), ("flatten", {})],
+        [
+            (SKEW, {}),
+            ("maxmin", {}),
+            (SKEW, {"k": 1, "polynomial": PEAK}),
+            ("max", {}),
+            ("flatten", {}),
+        ],
         False,
     ),
     "curved": ((1, 1, 2), [(SKEW, {"k": 1}), ("householder", {})], True),

@@ -1,0 +1,154 @@
+"""Files whose verdict is known, for mutants of the checker.
+
+    PYTHONPATH=.:tests python -m helpers.battery
+
+writes the proven limits of radii to tests/verify/limits.json: a change of the checker
+that moves one by more than 1e-9 of itself is seen.
+"""
+
+import json
+import math
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from helpers.campaign import honest_proofs
+from helpers.checker import make_layer, torus_norm
+from helpers.edge_proofs import EDGES
+from helpers.exact_proofs import NETWORKS, exact_proof
+from helpers.forger import forge
+from helpers.polynomials import extremes
+from helpers.small_proofs import (
+    ROOM,
+    Proof,
+    check,
+    files_of,
+    limit,
+    set_radius,
+    true_curvature,
+)
+from lipjax import verify as checker
+
+LIMITS = Path(__file__).parents[1] / "verify" / "limits.json"
+FORGERIES = 250
+
+
+class Case(NamedTuple):
+    name: str
+    files: dict[str, bytes]
+    accepted: bool
+
+
+def all_proofs(folder: Path) -> dict[str, Proof]:
+    exact = {
+        f"exact {name}{' curved' * curved}": exact_proof(name, curved)
+        for name in NETWORKS
+        for curved in (False, True)
+    }
+    return honest_proofs(folder) | exact
+
+
+def limits(proofs: dict[str, Proof], folder: Path) -> dict[str, float]:
+    """The proven limit of each radius of each certificate."""
+    return {
+        f"{name}, image {row['index']}, class {t}": limit(proof, row, t, folder)
+        for name, proof in proofs.items()
+        for row in proof.rows
+        for t in row["classes"]
+    }
+
+
+def cases(folder: Path) -> Iterator[Case]:
+    """First those that are quick, or refused by little."""
+    proofs = all_proofs(folder)
+    honest = {name: p for name, p in proofs.items() if not name.startswith("exact")}
+    for name, proof in honest.items():
+        yield Case(name, files_of(proof), True)
+    yield from near_radii(proofs)
+    for name, proof in honest.items():
+        yield from near_bounds(name, proof)
+    for name, (change, accepted) in EDGES.items():
+        proof = honest["convolutions" if "layer" in name else "curved"].copy()
+        if accepted:  # the change may cost much of the radii
+            for row in proof.rows:
+                for entry in (row, *row["classes"].values()):
+                    entry["radius"] /= 64
+        proof = change(proof) or proof
+        yield Case(name, proof.files(rehash=True), accepted)
+    for seed in range(FORGERIES):
+        forgery = forge(honest, np.random.default_rng(10**7 + seed))
+        if forgery.files != files_of(honest[forgery.proof]):
+            try:
+                check(forgery.files, folder)
+            except (checker.Rejected, ValueError):
+                yield Case(f"forgery {seed}: {forgery.kind}", forgery.files, False)
+
+
+def near_radii(proofs: dict[str, Proof]) -> Iterator[Case]:
+    """Radii by 1e-9 below and above what is proven."""
+    known = json.loads(LIMITS.read_text())
+    for name, proof in proofs.items():
+        for i, row in enumerate(proof.rows):
+            for t in row["classes"]:
+                proven = known[f"{name}, image {row['index']}, class {t}"]
+                for factor in (ROOM, 2 - ROOM):
+                    claim = one_claim(proof, i, t, proven * factor)
+                    name_ = f"{name}, {i}, {t}: {factor}"
+                    yield Case(name_, claim.files(), factor == ROOM)
+
+
+def one_claim(proof: Proof, i: int, t: str, radius: float) -> Proof:
+    proof = proof.copy()
+    row = proof.rows[i]
+    proof.rows = [row]
+    for u, entry in row["classes"].items():
+        entry["radius"] = radius if u == t else 2.0**-99
+    set_radius(row)
+    return proof
+
+
+def near_bounds(name: str, proof: Proof) -> Iterator[Case]:
+    """Claims by 1e-9 below and above the dense truth."""
+    for i, key, truth in true_bounds(proof):
+        for factor in (1 - 1e-9, 1 + 1e-9):
+            forged = proof.copy()
+            forged.arrays[i][key] = truth * factor
+            for row in forged.rows:  # far from their limits
+                for entry in row["classes"].values():
+                    entry["radius"] *= 0.99
+                row["radius"] *= 0.99
+            files = forged.files(rehash=True)
+            yield Case(f"{name}: {i} {key} {factor}", files, factor > 1)
+
+
+def true_bounds(proof: Proof) -> Iterator[tuple[Any, Any, float]]:
+    h, w, _ = proof.header["image_shape"]
+    for i, fields in enumerate(proof.header["layers"]):
+        if fields["kind"] == "skew_convolution":
+            h, w = h // fields["stride"], w // fields["stride"]
+            layer = make_layer(proof.arrays[f"layers.{i}.kernel"], (h, w))
+            norm = torus_norm(layer)
+            claims = proof.arrays[f"layers.{i}.claims"]
+            coefficients = proof.arrays[f"layers.{i}.coefficients"].tolist()
+            yield f"layers.{i}.claims", 0, norm
+            yield f"layers.{i}.claims", 1, extremes(coefficients, claims[0])[1]
+    if "head.curvatures" in proof.arrays:
+        hidden, output = (proof.arrays[f"head.{n}kernel"] for n in ("hidden_", ""))
+        for row in proof.rows:
+            for t in map(int, row["classes"]):
+                pair = row["prediction"], t
+                yield "head.curvatures", pair, true_curvature(hidden, output, *pair)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        found = limits(all_proofs(Path(name)), Path(name))
+    assert all(math.isfinite(x) and x > 0 for x in found.values())
+    LIMITS.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -98,7 +98,7 @@ def exact_layer(module: nn.Module, params: Numbers, spectral: Numbers) -> Layer:
 
     Example, the absolute value, which is 1-Lipschitz and free of rounding:
       >>> import dataclasses
-      >>> from lipjax.certify.layers import LayerBound
+      >>> from lipjax.certify.layers import TINY, LayerBound
       >>> class Abs(nn.Module):
       ...     def __call__(self, x):
       ...         return abs(x)
@@ -109,7 +109,7 @@ def exact_layer(module: nn.Module, params: Numbers, spectral: Numbers) -> Layer:
       ...         return abs(x)
       ...
       ...     def bound(self, shape):
-      ...         return LayerBound(1.0, 0.0, 0.0, 0.0, {}), shape
+      ...         return LayerBound(1.0, 0.0, 0.0, TINY, inside=1.0), shape
       >>> @exact_layer.register
       ... def _(module: Abs, params, spectral):
       ...     return AbsLayer()

@@ -54,7 +54,9 @@ def test_linear_classifier(name):
         assert least <= broken <= most
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param("pgd", marks=pytest.mark.long), "apgd", "apgd_dlr"]
+)
 @pytest.mark.parametrize("box", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_points_stay_in_ball_and_box(name, box):
     model, variables = small_model(width=2)

@@ -40,7 +40,7 @@ class ShiftedLayer:
         height, width, _ = shape
         offset = 1.01 * (height * width) ** 0.5 * float(np.linalg.norm(self.shift))
         unit = 2.0**-52
-        return LayerBound(1.0, offset, unit, unit * offset, {}), shape
+        return LayerBound(1.0, offset, unit, unit * offset, inside=1.0), shape
 
 
 class Margins(LinearHead):

@@ -55,6 +55,7 @@ def rows_of(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.long
 def test_the_program_goes_on(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
@@ -70,6 +71,7 @@ def test_the_program_goes_on(tmp_path):
     assert "points inside" in result.stdout
 
 
+@pytest.mark.long
 def test_the_program_tells_of_a_broken_certificate(tmp_path):
     write_certified(tmp_path, tiny_network(False, "maxmin", "max"))
     rows = rows_of(tmp_path / "certificates.jsonl")

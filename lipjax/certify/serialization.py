@@ -153,7 +153,7 @@ def _head_arrays(head: Head, curvatures: Curvatures) -> dict[str, Any]:
     }
 
 
-def _head(arrays: dict[str, np.ndarray]) -> Head:
+def _head(arrays: dict[str, Any]) -> Head:
     output = arrays["kernel"], arrays["bias"]
     if "hidden_bias" not in arrays:
         return Linear(*output)

@@ -125,7 +125,7 @@ def test_a_fault_at_any_byte_leaves_the_old_proof(proofs, tmp_path, monkeypatch,
             with_faults(patched, [place], fault)
             with pytest.raises((OSError, Killed)) as caught:
                 new.write(folder)
-        assert fault is killed or caught.value.filename
+        assert fault is killed or getattr(caught.value, "filename", None)
         assert content(folder) == old and sorted(os.listdir(folder)) == sorted(NAMES)
     new.write(folder)
     assert content(folder) == due

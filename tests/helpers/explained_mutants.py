@@ -1,10 +1,10 @@
 """Mutants of the checker that no file of the battery shows, and why they may live.
 
-The keys are those of `helpers.mutants`. An entry of a mutant that does not exist, or that
-is caught, makes `tests/verify/test_mutants.py` fail.
+The keys are those of `helpers.mutants`. An entry of a mutant that does not exist, or
+that is caught, makes `tests/verify/test_mutants.py` fail.
 """
 
-ARITHMETIC = "of the bounds' own arithmetic: 1e-15 of a bound, files are 1e-9 apart"
+ARITHMETIC = "of the bounds' own arithmetic: 1e-15; files are 1e-9 apart"
 LARGER = "an allowance that is larger than needed"
 BATCHES = "executes in batches of another size"
 

@@ -67,6 +67,13 @@ def cases(folder: Path) -> Iterator[Case]:
     honest = {name: p for name, p in proofs.items() if not name.startswith("exact")}
     for name, proof in honest.items():
         yield Case(name, files_of(proof), True)
+    for count in (128, 129, 200):
+        many = many_images(proofs["plain"], count)
+        yield Case(f"{count} images", many.files(rehash=True), True)
+        for row in many.rows[-1:]:
+            for entry in (row, *row["classes"].values()):
+                entry["radius"] *= 1.1
+        yield Case(f"{count} images, a false claim", many.files(rehash=True), False)
     yield from near_radii(proofs)
     for name, proof in honest.items():
         yield from near_bounds(name, proof)
@@ -85,6 +92,29 @@ def cases(folder: Path) -> Iterator[Case]:
                 check(forgery.files, folder)
             except (checker.Rejected, ValueError):
                 yield Case(f"forgery {seed}: {forgery.kind}", forgery.files, False)
+
+
+def many_images(proof: Proof, count: int) -> Proof:
+    """The proof's first image many times: the checker executes 128 at once."""
+    proof = proof.copy()
+    proof.data["images"] = np.repeat(proof.data["images"][:1], count, axis=0)
+    proof.data["labels"] = np.repeat(proof.data["labels"][:1], count)
+    proof.rows = [proof.rows[0] | {"index": i} for i in range(count)]
+    return proof
+
+
+def right(case: Case, folder: Path, verify: Any = checker.verify) -> bool:
+    """Whether the checker's verdict is right. All its refusals are ValueErrors here."""
+    try:
+        report = check(case.files, folder, verify)
+    except (checker.Rejected, ValueError):
+        return not case.accepted
+    except Exception as error:  # of a mutant: its own Rejected, or a crash
+        return not case.accepted and type(error).__name__ == "Rejected"
+    lines = case.files["certificates.jsonl"].splitlines()
+    mean = np.mean([json.loads(line)["radius"] for line in lines])
+    counted = report.certificates == len(lines) and report.margin >= 0
+    return case.accepted and counted and abs(report.mean_radius - mean) <= 1e-9 * mean
 
 
 def near_radii(proofs: dict[str, Proof]) -> Iterator[Case]:

@@ -101,6 +101,10 @@ array("std of NaN", "std", put(0, np.nan))
 array("std of 2^-301", "std", put(0, 2.0**-301))
 array("a mean of 2^300", "mean", put(0, 2.0**300))
 array("a mean that overflows", "mean", put(0, 2.0**299.9))
+array(
+    "a large curvature that nobody uses", "head.curvatures", put((0, 0), 2.0**299), True
+)
+array("a curvature of 2^300", "head.curvatures", put((0, 0), 2.0**300))
 array("a hidden unit that overflows", "head.hidden_kernel", put((0, 0), 2.0**299.9))
 array("a hidden bias that overflows", "head.hidden_bias", put(0, 2.0**299.99))
 array("levels of 0", "levels", lambda x: np.array(0))

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -14,8 +13,8 @@ from typing import IO, Any
 
 @contextlib.contextmanager
 def written(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a file under a temporary name of its own; it is renamed at the end."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    """Opens a file under a temporary name; it is renamed at the end."""
+    temporary = path.with_name(f".{path.name}.part")
     try:
         with temporary.open("wb") as file:
             yield file

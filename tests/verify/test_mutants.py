@@ -11,7 +11,7 @@ from helpers.explained_mutants import EXPLAINED
 from helpers.mutants import module, mutants
 from lipjax import verify as checker
 
-PARTS, SECONDS = 20, 120
+SECONDS = 120
 MUTANTS = list(mutants(inspect.getsource(checker)))
 
 
@@ -53,14 +53,18 @@ def test_explained_mutants_exist():
     assert EXPLAINED.keys() <= {mutant.key for mutant in MUTANTS}
 
 
-@pytest.mark.xfail(reason="the table of explained mutants is not complete")
+# The table of explained mutants is not complete for other functions.
+EXAMINED = ("number", "read_json", "require")
+
+
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("part", range(PARTS))
-def test_all_mutants(part, battery, tmp_path):
+def test_mutants_are_caught_or_explained(battery, tmp_path):
+    examined = [m for m in MUTANTS if m.key.partition(":")[0] in EXAMINED]
+    assert len(examined) >= 10
     wrong = [
         mutant.key
-        for mutant in MUTANTS[part::PARTS]
+        for mutant in examined
         if caught(mutant, battery, tmp_path) == (mutant.key in EXPLAINED)
     ]
     assert not wrong, "not caught, or caught though explained:\n" + "\n".join(wrong)

@@ -192,7 +192,7 @@ def _projection(theta):
 
 def _householder2(*angles):
     t0, t1, t2 = (_clamped(theta, 2) for theta in angles)
-    turn, (s2, c2) = 2 * arb.pi(), t2.sin_cos()
+    (s, c), (s2, c2) = (t0 / 2).sin_cos(), t2.sin_cos()
     first, last = _reflection(t0 + t1), _reflection(t0)
     ends = [t1 / 2, (t1 + t2) / 2, arb.pi() + t2 / 2]
     maps = [
@@ -203,13 +203,20 @@ def _householder2(*angles):
     ]
 
     def apply(a, b):
-        angle = arb.atan2(b, a) - t0 / 2
-        turned = [] if angle < 0 else [angle]
-        turned += [] if angle >= 0 else [angle + turn]
-        chosen = {k for phi in turned for k in _sectors(phi, ends)}
+        angles = _turns(a * c + b * s, b * c - a * s)
+        chosen = {k for phi in angles for k in _sectors(phi, ends)}
         return hull([maps[k](a, b) for k in sorted(chosen)])
 
     return apply
+
+
+def _turns(a, b):
+    """The angles in [0, 2 pi) that a point may have: atan2 away from its cut."""
+    if not a > 0:
+        return [arb.pi() + arb.atan2(-b, -a)]
+    angle = arb.atan2(b, a)
+    below = [] if angle >= 0 else [angle + 2 * arb.pi()]
+    return below if angle < 0 else [angle, *below]
 
 
 def _sectors(phi, ends):

@@ -4,6 +4,7 @@ The losses are those of executions by NumPy, by XLA and by a hostile one, measur
 the oracle. The slacks are those of `lipjax.certify` and of lipjax/verify.py.
 """
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest import mock
@@ -38,6 +39,7 @@ class Proof(NamedTuple):
     """What one implementation proves of a network: E, N and errors of logits.
 
     `norm` and `error` are (slope, offset) in n0, `slope` and `offset` are arrays [C].
+    `overflows` tells of n0 and the norm of features whether all of this is void.
     """
 
     norm: tuple[float, float]
@@ -45,6 +47,7 @@ class Proof(NamedTuple):
     slope: np.ndarray
     offset: np.ndarray
     layers: list[Contract]
+    overflows: Callable[[float, float], bool] = lambda n0, size: False
 
 
 class Subject(NamedTuple):
@@ -132,7 +135,15 @@ def checkers_proof(record):
             relative = checker.ROUNDING.get(layer.kind, 0.0)
             layers.append(Contract(relative, checker.TINY, 1.0))
     norm, error = (tuple(v[::-1].tolist()) for v in (model.norm, model.error))
-    return model, Proof(norm, error, model.slope, model.offset, layers)
+
+    def overflows(n0, size):
+        """As `proven_radii` asks of each radius."""
+        sizes = [offset + slope * n0 for offset, slope in model.norms]
+        if model.curved:
+            sizes.append(np.max(model.units * size + model.sizes))
+        return not max(*sizes, size) < checker.HUGE
+
+    return model, Proof(norm, error, model.slope, model.offset, layers, overflows)
 
 
 def by_numpy(subject, x):
@@ -169,44 +180,57 @@ def executions(subject, x, random, jax_too=False, visit=None):
     return found
 
 
-@oracle.exactly
 def rounding_ratios(subject, x, random, jax_too=False):
     """Of features, logits and norms, and of every layer, at images [n, h, w, c]."""
-    ratios = {}
+    ratios: dict[str, float] = {}
+    for image in x:
+        for name, ratio in _ratios(subject, image, random, jax_too):
+            ratios[name] = max(ratios.get(name, 0.0), ratio)
+    return ratios
 
-    def record(name, size, bound):
-        ratios[name] = max(ratios.get(name, 0.0), oracle.ratio(size, bound))
 
-    def visit(layer, before, after, largest):
+@oracle.exactly
+def _ratios(subject, x, random, jax_too):
+    exact = oracle.features(subject.network, x[None])[0]
+    n0 = oracle.norm(oracle.normalized(subject.network, x))
+    largest = float(n0.abs_upper())
+    proofs = {
+        name: proof
+        for name, proof in subject.proofs.items()
+        if not proof.overflows(largest, proof.norm[0] * largest + proof.norm[1])
+    }
+    found = []
+
+    def visit(layer, before, after, iterate):
         index = next(i for i, one in enumerate(layers) if one is layer)
         size = oracle.norm(oracle.balls(before))
-        exact = oracle.applied(layer, before[None])[0]
-        loss = oracle.norm(exact - oracle.balls(after))
+        known = oracle.applied(layer, before[None])[0]
+        loss = oracle.norm(known - oracle.balls(after))
         convolution = isinstance(layer, SkewConvolution)
-        for name, proof in subject.proofs.items():
+        for name, proof in proofs.items():
             relative, absolute, inside = proof.layers[index]
             kind = "convolution" if convolution else layer.__class__.__name__.lower()
             kind = getattr(layer, "kind", kind)
-            record(f"{kind} {name}", loss, arb(relative) * size + absolute)
+            bound = arb(relative) * size + absolute
+            found.append((f"{kind} {name}", oracle.ratio(loss, bound)))
             if convolution:
                 bound = arb(inside) * size + absolute
-                record(f"iterate {name}", arb(largest), bound)
+                found.append((f"iterate {name}", oracle.ratio(arb(iterate), bound)))
 
     layers = subject.network.layers
-    exact = oracle.features(subject.network, x)
-    n0 = [oracle.norm(z) for z in oracle.normalized(subject.network, x)]
-    for f, logits in executions(subject, x, random, jax_too, visit).values():
-        known = oracle.logits(subject.network.head, f)
-        for i, name in np.ndindex(len(x), len(subject.proofs)):
-            name, proof = list(subject.proofs.items())[name]
-            executed = oracle.balls(f[i])
-            size, loss = oracle.norm(executed), oracle.norm(executed - exact[i])
+    executed = executions(subject, x[None], random, jax_too, visit)
+    for f, logits in executed.values():
+        values = oracle.balls(f[0])
+        size, loss = oracle.norm(values), oracle.norm(values - exact)
+        known = oracle.logits(subject.network.head, f)[0]
+        for name, proof in proofs.items():
             error, norm = (
-                slope * n0[i] + arb(o) for slope, o in (proof.error, proof.norm)
+                arb(slope) * n0 + arb(o) for slope, o in (proof.error, proof.norm)
             )
-            record(f"features {name}", loss, error)
-            record(f"norm {name}", size, norm)
-            for c, value in enumerate(oracle.balls(logits[i])):
+            found.append((f"features {name}", oracle.ratio(loss, error)))
+            found.append((f"norm {name}", oracle.ratio(size, norm)))
+            for c, value in enumerate(oracle.balls(logits[0])):
                 bound = arb(float(proof.slope[c])) * size + float(proof.offset[c])
-                record(f"logits {name}", abs(value - known[i, c]), bound)
-    return ratios
+                loss_of = oracle.ratio(abs(value - known[c]), bound)
+                found.append((f"logits {name}", loss_of))
+    return found

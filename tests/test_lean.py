@@ -47,14 +47,19 @@ CONVERT = ("convert", "--activation=hh2", "--pooling=lip1", "--head=crc_full")
 
 
 @pytest.mark.parametrize(
-    "package, command",
-    [("matplotlib", ("train",)), ("tqdm", ("pack",)), ("safetensors", CONVERT)],
+    "package, command, extra",
+    [
+        ("matplotlib", ("train",), "experiments"),
+        ("tqdm", ("pack",), "experiments"),
+        ("safetensors", CONVERT, "experiments"),
+        ("foolbox", ("attackers",), "attackers"),
+    ],
 )
-def test_a_program_names_the_missing_package(tmp_path, package, command):
+def test_a_program_names_the_missing_package(tmp_path, package, command, extra):
     (tmp_path / "sitecustomize.py").write_text(HIDE.format([package]))
     weights = tmp_path / "x.safetensors"
     weights.touch()
     flags = () if len(command) == 1 else (f"--checkpoint={weights}", "--to=x.npz")
     result = program(*command, *flags, PYTHONPATH=str(tmp_path))
-    line = f'error: {package} is not installed: pip install "lipjax[experiments]"\n'
+    line = f'error: {package} is not installed: pip install "lipjax[{extra}]"\n'
     assert (result.returncode, result.stderr) == (2, line)

@@ -1,12 +1,12 @@
-"""Attacks certified networks by attackers that we did not write.
+"""Attacks certified networks, by attackers that we did not write and by our own.
 
     python -m experiments.attackers --out=FOLDER              small random networks
     python -m experiments.attackers --out=FOLDER --run=runs/NAME      a certified run
 
-AutoAttack (its authors' code) and foolbox search within 0.999 of each certified radius,
-in float64, for a point that changes the prediction. There must be none: one that is
-found is printed and written to FOLDER, and the exit code is 1. Every point that an
-attack tries inside a ball counts. As a control, the first round of images is also
+AutoAttack (its authors' code), foolbox and lipjax search within 0.999 of each certified
+radius, in float64, for a point that changes the prediction. There must be none: one
+that is found is printed and written to FOLDER, and the exit code is 1. Every point that
+an attack tries inside a ball counts. As a control, the first round of images is also
 attacked within 1.5 and 3 times the radius, where many predictions change.
 
 Without --run, attacks networks of every head, pooling and activation, with random

@@ -1,14 +1,20 @@
-"""Attacks of AutoAttack and foolbox, in l2 and float64."""
+"""Attacks of AutoAttack, foolbox and lipjax, in l2 and float64."""
 
 from __future__ import annotations
 
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import torch
 from pyautoattack import AutoAttack
 from torch import Tensor
+
+from lipjax.attacks import apgd, pgd, targeted_dlr
 
 from .balls import EPSILON, Balls
 
@@ -55,6 +61,43 @@ def foolbox_attack(kind: type, **settings: int | float) -> Attack:
     return attack
 
 
+def lipjax_attack(search: Callable[..., jax.Array], **settings: Any) -> Attack:
+    """An attack of this library, operation by operation: PyTorch executes the balls."""
+
+    def attack(balls: Balls, distance: float, seed: int) -> Tensor:
+        with jax.enable_x64(True), jax.disable_jit():
+            x, labels = (jnp.asarray(v.numpy()) for v in (balls.centers, balls.labels))
+            key = jax.random.key(seed)
+            found = search(in_jax(balls), x, labels, distance, key, **settings)
+            return torch.tensor(np.asarray(found))
+
+    return attack
+
+
+def in_jax(balls: Balls) -> Callable[[jax.Array], jax.Array]:
+    """The balls' logits as a function that JAX can derive. Each point is tried once."""
+    tried: list[tuple[Tensor, Tensor]] = []  # PyTorch's residuals are none of JAX's
+
+    @jax.custom_vjp
+    def logits(u: jax.Array) -> jax.Array:
+        return jnp.asarray(balls(torch.tensor(np.asarray(u))).detach().numpy())
+
+    def forward(u: jax.Array) -> tuple[jax.Array, None]:
+        points = torch.tensor(np.asarray(u), requires_grad=True)
+        values = balls(points)
+        tried.append((points, values))
+        return jnp.asarray(values.detach().numpy()), None
+
+    def backward(_: None, cotangent: jax.Array) -> tuple[jax.Array]:
+        points, values = tried.pop()
+        weights = torch.tensor(np.asarray(cotangent))
+        gradient = torch.autograd.grad(values, points, weights)[0]
+        return (jnp.asarray(gradient.numpy()),)
+
+    logits.defvjp(forward, backward)
+    return logits
+
+
 ATTACKS: dict[str, Attack] = {
     "autoattack apgd-ce": autoattack("apgd", n_restarts=1),
     "autoattack apgd-t": autoattack("apgd_targeted"),
@@ -71,6 +114,9 @@ ATTACKS: dict[str, Attack] = {
     "foolbox noise": foolbox_attack(
         attacks.L2RepeatedAdditiveGaussianNoiseAttack, repeats=100
     ),
+    "lipjax pgd": lipjax_attack(pgd),
+    "lipjax apgd-ce": lipjax_attack(apgd),
+    "lipjax apgd-t": lipjax_attack(apgd, loss=targeted_dlr()),
 }
 
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+
+_EXTRAS = {"foolbox": "attackers", "pyautoattack": "attackers", "torch": "torch"}
+"""The extra that a package is in, if not "experiments"."""
+
 
 class UserError(Exception):
     """A user's mistake: programs print its one line and exit with code 2."""
@@ -19,5 +25,17 @@ def line_of(error: BaseException) -> str | None:
 
 
 def missing_package(name: str | None) -> str:
-    """The line for a package of the extra "experiments" that is not installed."""
-    return f'{name} is not installed: pip install "lipjax[experiments]"'
+    """The line for a package of an extra that is not installed."""
+    extra = _EXTRAS.get(name or "", "experiments")
+    return f'{name} is not installed: pip install "lipjax[{extra}]"'
+
+
+def need(*packages: str) -> None:
+    """Raises an error unless all are installed; a program ends in its line instead."""
+    for name in packages:
+        if importlib.util.find_spec(name) is None:
+            line = missing_package(name)
+            if sys.argv[0] == "-m":  # python -m experiments.PROGRAM: no traceback
+                print(f"error: {line}", file=sys.stderr)
+                sys.exit(2)
+            raise ModuleNotFoundError(line, name=name)

@@ -52,7 +52,8 @@ def from_torch(
 
     Raises:
       ValueError: for an unknown name, or an entry of the state dict that is missing,
-        unknown, or of the wrong shape; it names the entry.
+        unknown, of the wrong shape, no real numbers, or not finite in the model's
+        precision; it names the entry.
 
     Example, from a PyTorch file:
       >>> def load(path):
@@ -68,10 +69,11 @@ def from_torch(
             choices = tuple(NAMES[kind])
             raise ValueError(f"unknown {kind} {name!r}: choose from {choices}")
     state = {name: np.asarray(value) for name, value in state.items()}
+    _check_numbers(state)
     model = architecture(state, names)
     zeros = jax.tree.map(lambda v: np.zeros(v.shape, v.dtype), variable_shapes(model))
     _check_entries(state, entries(model, zeros))
-    state = {name: value.astype(model.param_dtype) for name, value in state.items()}
+    state = {name: _cast(name, state[name], model.param_dtype) for name in state}
     flat: dict[Path, Any] = {}
     for prefix, name, activation in layers(model):
         flat |= _convolution(state, f"{prefix}.ortho", (name, "conv"))
@@ -141,6 +143,21 @@ def _check_entries(state: StateDict, due: StateDict) -> None:
     for name in state:
         if name not in due:
             raise ValueError(f"the state dict has an entry of no use here: {name!r}")
+
+
+def _check_numbers(state: StateDict) -> None:
+    for name, value in state.items():
+        real = jnp.issubdtype(value.dtype, jnp.floating) or value.dtype.kind in "iu"
+        if not real or not np.isfinite(value).all():
+            raise ValueError(f"entry {name!r} has a value that is no finite number")
+
+
+def _cast(name: str, value: np.ndarray, dtype: Any) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        cast = value.astype(dtype)
+    if not np.isfinite(cast).all():
+        raise ValueError(f"entry {name!r} has a number too large for {cast.dtype}")
+    return cast
 
 
 def _convolution(state: StateDict, prefix: str, path: Path) -> dict[Path, Any]:

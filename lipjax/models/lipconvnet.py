@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -227,8 +228,10 @@ def _check(model: LipConvNet) -> None:
             f"mean and std need {channels} entries, one per channel of the image: "
             f"{model.mean}, {model.std}"
         )
-    if min(model.std) <= 0:
-        raise ValueError(f"std must be positive: {model.std}")
+    if not all(map(math.isfinite, (*model.mean, *model.std))) or min(model.std) <= 0:
+        raise ValueError(
+            f"mean must be finite and std positive: {model.mean}, {model.std}"
+        )
     for field, known in (
         ("activation", tuple(ACTIVATIONS)),
         ("pooling", tuple(POOLINGS)),

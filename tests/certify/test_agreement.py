@@ -5,15 +5,24 @@ The certifier covers the arithmetic of its bounds by 1 + 2^-40 a step, the check
 """
 
 import itertools
+import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from helpers import networks_at_random, slack
+from helpers.golden import load
+from helpers.heads import GOLDEN_HEADS, golden_head
 from helpers.networks import TWO_KINDS, images, small_network
+from helpers.registry import LAYERS, Function, drawn
 from lipjax import verify as checker
-from lipjax.certify import Certifier, Linear, SkewConvolution, model_record
+from lipjax.certify import Certifier, Linear, Network, SkewConvolution, model_record
 from lipjax.certify.rounding import FINAL
+from lipjax.inference import exact_layer
+from lipjax.models.block import Block
+from lipjax.ops import CurvatureWeights
 
 
 def steps(network):
@@ -48,6 +57,41 @@ def compare(subject):
 def test_bounds_of_networks(kind):
     subject = slack.prove(small_network(kind))
     compare(subject)
+
+
+EXACT = [layer for layer in LAYERS if not isinstance(layer.module, Function)]
+
+
+@pytest.mark.parametrize("layer", EXACT, ids=lambda layer: layer.name)
+def test_bounds_of_the_registry(layer):
+    """Every layer that a model record can hold, under a linear head."""
+    x = jnp.zeros((1, *layer.shape))
+    layers = exact_layers(layer.module, drawn(layer.module, x))
+    ones, shape = np.ones(layer.shape[-1]), layer.shape
+    for one in layers:
+        _, shape = one.bound(shape)
+    head = Linear(np.eye(math.prod(shape), 2), np.zeros(2))
+    compare(slack.prove(Network(layer.shape, 0 * ones, ones, layers, head)))
+
+
+def exact_layers(module, variables):
+    """The module's layers of a certified network."""
+    parts = {"params": {}, "spectral": {}} | jax.tree.map(np.asarray, variables)
+    if not isinstance(module, Block):
+        return (exact_layer(module, *parts.values()),)
+    return tuple(
+        exact_layer(getattr(module, name), *(p.get(name, {}) for p in parts.values()))
+        for name in ("conv", "activation")
+    )
+
+
+@pytest.mark.parametrize("name", GOLDEN_HEADS)
+def test_bounds_of_golden_heads(name, shared):
+    weights, features, _ = golden_head(load(shared(f"golden/{name}.npz")))
+    head = CurvatureWeights(*map(np.asarray, weights))
+    depth = features.shape[1]
+    network = Network((1, 1, depth), np.zeros(depth), np.ones(depth), (), head)
+    compare(slack.prove(network))
 
 
 def test_bounds_of_random_networks():

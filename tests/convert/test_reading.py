@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -123,6 +124,42 @@ def test_a_state_that_does_not_fit_is_named(shared, change, named):
     with pytest.raises(ValueError, match=named) as error:
         from_torch(_broken(state, change), **published_names(name))
     assert "\n" not in str(error.value)
+
+
+BAD_VALUES = [
+    ("block2.0.ortho.weight", np.nan, "finite"),
+    ("logits_layer.ortho.bias", -np.inf, "finite"),
+    ("block2.0.ortho._u3", 1j, "finite number"),
+    ("block1.0.ortho.bias", "x", "finite number"),
+    ("block1.0.ortho.bias", 1e39, "too large for float32"),
+    ("shift", np.nan, "finite"),
+    ("scale", -0.5, "std positive"),
+    ("scale", 0.0, "std positive"),
+]
+
+
+@pytest.mark.parametrize("entry, value, named", BAD_VALUES)
+def test_bad_values_are_refused_in_one_line(shared, entry, value, named):
+    name = "ortho_max_maxmin_5"
+    with np.load(shared(f"golden/lipconvnet_{name}.npz")) as file:
+        state = published_state(dict(file))
+    dtype = np.float64 if isinstance(value, float) else type(value)
+    state[entry] = np.full(state[entry].shape, value, dtype)
+    with pytest.raises(ValueError, match=named) as error:
+        from_torch(state, **published_names(name))
+    assert "\n" not in str(error.value)
+    assert entry in str(error.value) or entry == "scale"
+
+
+def test_the_order_of_bytes_makes_no_difference(shared):
+    name = "ortho_max_maxmin_5"
+    with np.load(shared(f"golden/lipconvnet_{name}.npz")) as file:
+        state = published_state(dict(file))
+    swapped = {n: a.astype(a.dtype.newbyteorder()) for n, a in state.items()}
+    names = published_names(name)
+    chex.assert_trees_all_equal(
+        from_torch(swapped, **names), from_torch(state, **names)
+    )
 
 
 @pytest.mark.parametrize("wrong", ["activation", "pooling", "head"])

@@ -173,6 +173,25 @@ def test_entries_that_are_no_weights(tmp_path):
         read_weights(tmp_path / "array.npz")
 
 
+@pytest.mark.parametrize(
+    "entry, value, line",
+    [("scale", -1.0, "std positive"), ("block1.0.ortho.bias", 1e300, "too large")],
+)
+def test_values_that_no_network_has(converted, state, tmp_path, entry, value, line):
+    bad = state | {entry: np.full(state[entry].shape, value)}
+    np.savez(tmp_path / "model.npz", **bad)
+    changed = dict(checkpoint=str(tmp_path / "model.npz"), run=str(tmp_path / "run"))
+    with pytest.raises(UserError, match=line):
+        convert(dataclasses.replace(converted, **changed))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_pickle_in_npz_is_refused(tmp_path):
+    np.savez(tmp_path / "model.npz", weight=np.array([RunFolder], object))
+    with pytest.raises(UserError, match="damaged, or no .npz"):
+        read_weights(tmp_path / "model.npz")
+
+
 def test_our_names_do_as_well(converted, tmp_path):
     ours = {kind: getattr(MODEL, kind) for kind in NAMES}
     run = str(tmp_path / "run")

@@ -32,7 +32,7 @@ def test_no_proof_breaks(seed, record_property):
 @LONG
 @pytest.mark.parametrize("seed", range(100, 140))
 def test_no_proof_breaks_over_100_000_networks(seed, record_property):
-    check(Search(seed, jax_share=0.01).run(2500, mutated=0.6), record_property)
+    check(Search(seed, jax_share=0.1).run(2500, mutated=0.6), record_property)
 
 
 def check(search, record_property):

@@ -13,7 +13,7 @@ from collections import Counter
 
 import numpy as np
 
-from helpers import neighbours, slack, truths
+from helpers import gradients, neighbours, slack, truths
 from helpers import networks_at_random as draw
 from lipjax.certify import Linear
 
@@ -70,6 +70,9 @@ class Search:
         self.counts["executed by JAX"] += jax_too
         x[1] = self.random.choice([x[1], 3 * x[1] - 1])
         ratios |= slack.rounding_ratios(subject, x, self.random, jax_too)
+        if subject.model:
+            f = slack.by_numpy(subject, x)[0][0]
+            ratios |= gradients.ratios(subject, f, self.random, jax_too)
         if subject.model and "checker" in subject.proofs:
             ratios |= self.certificates(subject, x[0], jax_too)
         for kind, ratio in ratios.items():

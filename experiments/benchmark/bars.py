@@ -6,9 +6,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from ..reporting.pictures import save
+from ..reporting.pictures import new_figure, save
 from .machine import sentence
 from .tables import TITLES, setting
 
@@ -44,7 +42,7 @@ def draw(path: Path, results: Record) -> None:
         return
     panels = [[row for row in rows if row["job"] == job] for job in jobs]
     heights = [len(panel) + 1.5 * len(set(map(setting, panel))) + 3 for panel in panels]
-    figure = Figure(figsize=(9, 0.2 * sum(heights) + 0.8), layout="constrained")
+    figure = new_figure(9, 0.2 * sum(heights) + 0.8)
     figure.suptitle(_title(results), fontsize="x-small")
     axes = figure.subplots(len(jobs), 1, squeeze=False, height_ratios=heights)
     for axis, job, panel in zip(axes[:, 0], jobs, panels, strict=True):

@@ -55,7 +55,8 @@ def test_linear_classifier(name):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param("pgd", marks=pytest.mark.long), "apgd", "apgd_dlr"]
+    "name",
+    [*(pytest.param(n, marks=pytest.mark.long) for n in ("pgd", "apgd")), "apgd_dlr"],
 )
 @pytest.mark.parametrize("box", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_points_stay_in_ball_and_box(name, box):

@@ -23,21 +23,21 @@ from lipjax.ops import curvature_logits
 
 @pytest.mark.parametrize("kind", TWO_KINDS)
 def test_no_attack_within_the_radius_succeeds(kind):
-    network, x = small_network(kind), jnp.asarray(images(40))
+    network, x = small_network(kind), jnp.asarray(images(20))
     found = Certifier(network)(x)
     assert (found.radius > 0).mean() > 0.9
     labels = jnp.asarray(found.prediction)
     logits = jax.jit(network.logits)
     key, changed = jax.random.key(0), {}
     attack = jax.jit(
-        lambda radius: pgd(logits, x, labels, radius, key, steps=20, box=False)
+        lambda radius: pgd(logits, x, labels, radius, key, steps=10, box=False)
     )
     for factor in (0.999, 5.0):
         radius = jnp.asarray(factor * found.radius)
         points = [attack(radius), on_sphere(key, x, radius)]
         changed[factor] = [int((logits(p).argmax(1) != labels).sum()) for p in points]
     assert changed[0.999] == [0, 0]
-    assert changed[5.0][0] > 10  # five times the radius is not safe
+    assert changed[5.0][0] > 5  # five times the radius is not safe
 
 
 @pytest.mark.parametrize("kind", TWO_KINDS)

@@ -15,11 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from helpers import unclaimed_proofs
 from helpers.campaign import honest_proofs
 from helpers.checker import make_layer, torus_norm
 from helpers.edge_proofs import EDGES
 from helpers.exact_proofs import NETWORKS, exact_proof
 from helpers.forger import forge
+from helpers.map_proofs import map_proof
 from helpers.polynomials import extremes
 from helpers.small_proofs import (
     ROOM,
@@ -32,6 +34,7 @@ from helpers.small_proofs import (
 )
 from lipjax import verify as checker
 
+ANGLES = checker.ANGLES
 LIMITS = Path(__file__).parents[1] / "verify" / "limits.json"
 FORGERIES = 250
 
@@ -48,7 +51,8 @@ def all_proofs(folder: Path) -> dict[str, Proof]:
         for name in NETWORKS
         for curved in (False, True)
     }
-    return honest_proofs(folder) | exact
+    maps = {f"exact map {kind}": map_proof(kind, folder) for kind in ANGLES}
+    return honest_proofs(folder) | exact | maps
 
 
 def limits(proofs: dict[str, Proof], folder: Path) -> dict[str, float]:
@@ -79,11 +83,12 @@ def cases(folder: Path) -> Iterator[Case]:
         yield from near_bounds(name, proof)
     for name, (change, accepted) in EDGES.items():
         proof = honest["convolutions" if "layer" in name else "curved"].copy()
-        if accepted:  # the change may cost much of the radii
-            for row in proof.rows:
-                for entry in (row, *row["classes"].values()):
-                    entry["radius"] /= 64
+        for row in proof.rows:  # the change may cost much of the radii
+            for entry in (row, *row["classes"].values()):
+                entry["radius"] /= 64
         proof = change(proof) or proof
+        yield Case(name, proof.files(rehash=True), accepted)
+    for name, proof, accepted in unclaimed_proofs.proofs():
         yield Case(name, proof.files(rehash=True), accepted)
     for seed in range(FORGERIES):
         forgery = forge(honest, np.random.default_rng(10**7 + seed))

@@ -24,10 +24,8 @@ def exact(head, f):
 
 def by_numpy(model, f, y, t):
     """As `proven_radii` executes it."""
-    slopes = checker.head_of(model, f[None])[1]
-    return (((model.kernel.T[y] - model.kernel.T[t]) * slopes) @ model.hidden_kernel.T)[
-        0
-    ]
+    slopes = checker.head_of(model, f[None])[1][0]
+    return model.hidden_kernel @ ((model.kernel.T[y] - model.kernel.T[t]) * slopes)
 
 
 def by_jax(head, f, y, t):
@@ -60,14 +58,14 @@ def ratios(subject, f, random, jax_too=False):
     if isinstance(head, Linear) or model is None or not np.isfinite(f).all():
         return {}
     y, t = random.sample(range(model.classes), 2)
-    size = float(checker.norm_of(f))
-    if not np.max(model.units * size + model.sizes) < checker.HUGE:
-        return {}
-    rows = exact(head, f)
     with np.errstate(all="ignore"):
+        size = float(checker.norm_of(f))
+        if not np.max(model.units * size + model.sizes) < checker.HUGE:
+            return {}
         executed = [by_numpy(model, f, y, t)]
-    if jax_too:
-        executed.append(by_jax(head, f, y, t))
+        if jax_too:
+            executed.append(by_jax(head, f, y, t))
+    rows = exact(head, f)
     losses = [oracle.norm(oracle.balls(v) - (rows[y] - rows[t])) for v in executed]
     bounds = {"checker": checkers_bound(model, size, y, t)}
     if subject.bound:

@@ -43,9 +43,10 @@ class Search:
 
     def run(self, networks, mutated=0.5):
         """Examines networks; the last ones, a share `mutated`, are mutations."""
-        for i in range(networks):
-            fresh = i < networks * (1 - mutated) or not self.elite
-            self.examine(draw.network(self.rng) if fresh else self.offspring())
+        with np.errstate(all="ignore"):  # proofs must hold where numbers overflow
+            for i in range(networks):
+                fresh = i < networks * (1 - mutated) or not self.elite
+                self.examine(draw.network(self.rng) if fresh else self.offspring())
         return self
 
     def offspring(self):

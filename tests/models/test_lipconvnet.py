@@ -322,7 +322,7 @@ def test_nnx_bridge():
         ({"kernel_size": 4}, "kernel_size"),
         ({"mean": (0.5,)}, "mean and std"),
         ({"std": (0.5, 0.5)}, "mean and std"),
-        ({"std": (0.5, 0.5, 0.0)}, "std must be positive"),
+        ({"std": (0.5, 0.5, 0.0)}, "std positive"),
         ({"activation": "relu"}, "unknown activation 'relu'"),
         ({"pooling": "average"}, "unknown pooling 'average'"),
         ({"head": "linear"}, "unknown head 'linear'"),

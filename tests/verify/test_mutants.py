@@ -2,15 +2,10 @@
 
 import pytest
 
-from helpers.battery import cases, right
 from helpers.explained_mutants import EXPLAINED
 from helpers.hunt import MUTANTS, survivors
 
 PARTS = 20
-
-
-def test_the_battery_is_right(tmp_path):
-    assert [case.name for case in cases(tmp_path) if not right(case, tmp_path)] == []
 
 
 def test_explained_mutants_exist():

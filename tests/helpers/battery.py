@@ -25,8 +25,10 @@ from helpers.map_proofs import map_proof
 from helpers.polynomials import extremes
 from helpers.small_proofs import (
     ROOM,
+    SKEW,
     Proof,
     check,
+    drawn_proof,
     files_of,
     limit,
     set_radius,
@@ -81,6 +83,8 @@ def cases(folder: Path) -> Iterator[Case]:
     yield from near_radii(proofs)
     for name, proof in honest.items():
         yield from near_bounds(name, proof)
+    taps = drawn_proof((3, 3, 1), [(SKEW, {"k": 5}), ("max", {})], False, folder)
+    yield from near_bounds("five taps", taps)
     for name, (change, accepted) in EDGES.items():
         proof = honest["convolutions" if "layer" in name else "curved"].copy()
         for row in proof.rows:  # the change may cost much of the radii

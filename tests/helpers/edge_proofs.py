@@ -5,6 +5,7 @@ with the word "layer" are changes of a proof with convolutions; the others, of o
 a curvature head.
 """
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -198,6 +199,47 @@ def _no_prediction(proof: Proof) -> None:
 def _no_pixels(proof: Proof) -> None:
     proof.header["image_shape"] = [1, 0, 2]
     proof.data["images"] = proof.data["images"][:, :, :0]
+
+
+def delta(name: str, change: Callable[[str], str]) -> None:
+    """The deltas of all dual certificates, in base64."""
+
+    def forge(proof: Proof) -> None:
+        for row in proof.rows:
+            for entry in row["classes"].values():
+                if "delta" in entry:
+                    entry["delta"] = change(entry["delta"])
+
+    EDGES[f"delta {name}"] = forge, False
+
+
+delta("of one number", lambda text: "AAAAAA==")
+delta("with a line break", lambda text: text + "\n")
+delta("with a space", lambda text: f"{text[:4]} {text[4:]}")
+delta("that is not finite", lambda text: "AACAf" + text[5:])
+
+
+@edge("no curvature is needed", True)
+def _flat(proof: Proof) -> None:
+    """The predicted class has the largest weight of every unit: m = 0."""
+    y = proof.rows[0]["prediction"]
+    proof.rows = [row for row in proof.rows if row["prediction"] == y]
+    proof.arrays["head.kernel"][:, y] += 10
+    proof.arrays["head.curvatures"][:] = 0
+    for row in proof.rows:
+        if row["classes"]:
+            row["radius"] = 1e-4
+            row["classes"] = {t: {"radius": 1e-4} for t in row["classes"]}
+
+
+class Pickled:
+    """Unpickling it raises the signal that ends a mutant."""
+
+    def __reduce__(self) -> Any:
+        return signal.raise_signal, (signal.SIGPROF,)
+
+
+array("a mean that is a pickle", "mean", lambda x: np.array([Pickled()], object))
 
 
 @edge("layer: an odd number of channels")

@@ -39,6 +39,7 @@ NETWORKS: dict[str, tuple[tuple[int, int, int], list[Any]]] = {
     "nothing": ((1, 1, 2), []),
     "rotation": ((1, 1, 2), [layer([0.5, 0.25, 0.125])]),
     "steep": ((1, 1, 2), [layer([0.0, 4.0]), layer([0.25, 0.5])]),
+    "bent": ((1, 1, 2), [layer([0.5, 0.5, 0.0, 0.5])]),
     "pixels": ((2, 2, 1), [layer([0.5, 0.25, 0.5], 4, stride=2), plain("maxmin")]),
     "maximum": ((1, 1, 2), [plain("max")]),
     "householder": ((1, 1, 2), [plain("householder", 1), layer([0.5, 0.5])]),

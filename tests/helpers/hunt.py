@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers import facts
 from helpers.battery import Case, cases, right
 from helpers.explained_mutants import EXPLAINED
 from helpers.mutants import Mutant, module, mutants
@@ -35,14 +36,16 @@ def stop(*_) -> None:
 
 
 def caught(mutant: Mutant, battery: Sequence[Case], folder: Path) -> bool:
-    """Whether a file has another verdict by the mutant than is right."""
+    """Whether a fact fails of the mutant, or its verdict on a file is wrong."""
     handler = signal.signal(signal.SIGPROF, stop)
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         with np.errstate(all="ignore"):
-            verify = module(mutant.tree, "mutant").verify
-            return not all(right(case, folder, verify) for case in battery)
-    except Exception:  # the module itself cannot be executed
+            changed = module(mutant.tree, "mutant")
+            if not facts.hold(changed, battery[0].files, folder):
+                return True
+            return not all(right(case, folder, changed.verify) for case in battery)
+    except (Exception, SystemExit):  # the module itself cannot be executed
         return True
     except TooLong:
         return True
@@ -51,22 +54,21 @@ def caught(mutant: Mutant, battery: Sequence[Case], folder: Path) -> bool:
         signal.signal(signal.SIGPROF, handler)
 
 
-def survivors(part: int, parts: int, folder: Path) -> Iterator[str]:
-    """The mutants of a part that are not caught."""
+def survivors(some: Sequence[Mutant], folder: Path) -> Iterator[str]:
+    """Those of some mutants that are not caught."""
     battery = list(cases(folder))
-    for mutant in MUTANTS[part::parts]:
+    for mutant in some:
         if not caught(mutant, battery, folder):
             yield mutant.key
 
 
 def main() -> None:
-    part, parts = map(int, sys.argv[1:])
-    start = time.process_time()
+    part, parts = map(int, sys.argv[1:3])
+    some, start = MUTANTS[part::parts], time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        for key in survivors(part, parts, Path(folder)):
+        for key in survivors(some, Path(folder)):
             print(f"{EXPLAINED.get(key, 'NOT EXPLAINED')}: {key}", flush=True)
-    examined = len(MUTANTS[part::parts])
-    print(f"{examined} mutants in {time.process_time() - start:.0f} s")
+    print(f"{len(some)} mutants in {time.process_time() - start:.0f} s")
 
 
 if __name__ == "__main__":

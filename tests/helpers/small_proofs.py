@@ -112,8 +112,14 @@ def check(files: dict[str, bytes], folder: Path, verify: Any = checker.verify) -
 
 def random_proof(kind: str, folder: Path, seed: int = 0) -> Proof:
     """An honest proof of four images; the last one is misclassified."""
+    return drawn_proof(*SHAPES[kind], folder, seed)
+
+
+def drawn_proof(
+    shape: tuple[int, int, int], layers: list[tuple[str, dict]], curved: bool,
+    folder: Path, seed: int = 0,
+) -> Proof:  # fmt: skip
     rng = np.random.default_rng(seed)
-    shape, layers, curved = SHAPES[kind]
     header = {"format": "lipjax model 2", "image_shape": list(shape), "layers": []}
     channels = shape[2]
     arrays = {

@@ -68,6 +68,12 @@ def proofs() -> Iterator[tuple[str, Proof, bool]]:
     yield "levels of 1", proof((1, 2, 1), [], 2, levels=1), True
     yield "levels of 255", proof((1, 2, 1), [], 2, levels=255), True
     yield "levels of 256", proof((1, 2, 1), [], 2, levels=256), False
+    bright = proof((1, 2, 1), [], 2, levels=10)
+    bright.data["images"][0] = 16
+    yield "pixels of 1.6", bright, False
+    blank = proof((1, 2, 1), [], 2)
+    blank.arrays["head.kernel"][:] = 0
+    yield "logits of zero", blank, True
     yield "two classes", proof((1, 2, 1), [], 2, classes=2), True
     yield "50 rows", proof((50, 1, 1), [], 50), True
     yield "50 columns", proof((1, 50, 1), [], 50), True

@@ -1,0 +1,175 @@
+"""What holds of the checker's own functions, in exact arithmetic: for its mutants.
+
+A file cannot show an allowance of 1e-15 for the arithmetic of bounds; these do.
+"""
+
+import contextlib
+import io
+import math
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helpers import theorem, unclaimed_proofs
+from helpers.small_proofs import NAMES, check
+
+U = Fraction(2) ** -53
+Facts = Iterator[bool]
+
+
+def of_gamma(checker: Any) -> Facts:
+    """At least n u / (1 - n u), and hardly more."""
+    for n in (1, 7, 1000, 10**6, 10**9):
+        true = n * U / (1 - n * U)
+        yield true <= Fraction(checker.gamma(n)) <= true * (1 + 64 * U)
+
+
+def of_lower(checker: Any) -> Facts:
+    """Below, by enough for a few operations."""
+    for x in (1.0, -1.0, math.pi, -(2.0**-300)):
+        lowered, x = Fraction(float(checker.lower(np.array(x)))), Fraction(x)
+        yield 16 * U * abs(x) <= x - lowered <= 64 * U * abs(x)
+
+
+def of_norms(checker: Any) -> Facts:
+    """At least the norm, also where squares underflow, and hardly more."""
+    draw = np.random.default_rng(0)
+    vectors = [np.ones(1), np.array([1e-170, -3e-200]), np.zeros(3)]
+    vectors += [draw.normal(size=n) for n in [1, 2, 5, 40] * 5]
+    for x in vectors:
+        square = sum(Fraction(v) ** 2 for v in x.tolist())
+        found = Fraction(float(checker.norm_of(x)))
+        yield found > 0 and found**2 >= square
+        yield found**2 <= square * (1 + 300 * U) + Fraction(2) ** -800
+
+
+def of_positive(checker: Any) -> Facts:
+    """Rounding, that of the factorisation and underflow are subtracted."""
+    for n in (1, 3, 20):
+        unit = np.eye(n)
+        yield not checker.positive(unit, 1.0)
+        yield not checker.positive(unit, 2.0)
+        yield not checker.positive(0 * unit, 0.0)
+        yield not checker.positive(unit, 1 - float(4 * (n + 1) * n * U))
+        yield checker.positive(unit, 1 - 1e-9)
+
+
+def of_norm_holds(checker: Any) -> Facts:
+    """The rounding of K and of the factorisation is subtracted, for a rotation."""
+    kernel = np.array([[0.0, 1.0], [-1.0, 0.0]])[None, None]
+    for k, sides in ((1, (1, 1)), (3, (2, 2))):
+        taps = np.zeros((k, k, 2, 2))
+        taps[k // 2, k // 2] = kernel[0, 0]
+        layer = checker.Record(kernel=taps, size=(*sides, 2))
+        for scale in (1.0, 2.0**-40, 2.0**40):
+            layer.kernel = taps * scale
+            room = 2 * (k * k + 1) * U + 9 * U + 4 * 5 * 4 * U
+            yield not checker.norm_holds(layer, scale * (1 + float(room)), scale)
+            yield checker.norm_holds(layer, scale * (1 + 1e-12), scale)
+
+
+def of_gains(checker: Any) -> Facts:
+    """|p| < claim, strictly: 1 + 2^-50 is enough for a constant of 1, and 1 is not."""
+    above = 1 + 2.0**-50
+    yield not checker.gain_holds([1.0], 1.0, 1.0)
+    yield checker.gain_holds([1.0], 1.0, above)
+    yield not checker.gain_holds([0.0, 1.0], 1.0, 1.0)
+    yield checker.gain_holds([0.0, 1.0], 1.0, above)
+    # |p|^2 = 1 - s + s^2: largest at both ends, and 1 there.
+    yield not checker.gain_holds([1.0, 1.0, 1.0], 1.0, 1.0)
+    yield checker.gain_holds([1.0, 1.0, 1.0], 1.0, above)
+    # An inner maximum of (1 - s)^2 + s (2 - s)^2, which no vertex shows.
+    grid = np.linspace(0, 1, 100001)
+    peak = math.sqrt(np.max((1 - grid) ** 2 + grid * (2 - grid) ** 2))
+    yield not checker.gain_holds([1.0, 2.0, 1.0, 1.0], 1.0, peak * (1 - 1e-9))
+    yield checker.gain_holds([1.0, 2.0, 1.0, 1.0], 1.0, peak * (1 + 1e-9))
+
+
+def near(found: Any, true: Fraction, more: float = 1e-12) -> bool:
+    """At least the true bound, and hardly more."""
+    return true <= Fraction(float(found)) <= true * (1 + Fraction(more))
+
+
+def of_features(checker: Any) -> Facts:
+    """L, N and E by the theorem."""
+    for side, std, layers in (
+        (1, 0.5, []),
+        (1, 2.0**-299, []),
+        (1, 2.0**-300, []),
+        (1, 1.0, [(1, 5.5, 5, 1)]),
+        (2, 0.5, [(2, 5.5, 5, 3), (4, 6.0, 10, 1)]),
+    ):
+        parts = [theorem.layer(*arguments) for arguments in layers]
+        made = unclaimed_proofs.proof((side, side, 2), parts, 2 * side**2)
+        made.arrays["std"][:] = std
+        model = checker.read_model(made.model())
+        checker.prove_features(model)
+        true = theorem.features(layers, side, std)
+        yield near(model.lipschitz, true.lipschitz)
+        for found, bound in ((model.norm, true.norm), (model.error, true.error)):
+            yield near(found[0], bound.offset) and near(found[1], bound.slope)
+        if layers:
+            inside = model.norms[-2]
+            yield near(inside[0], true.largest.offset, 0.002)
+            yield near(inside[1], true.largest.slope, 0.002)
+            yield (model.norms[-1] == model.norm).all()
+
+
+def of_heads(checker: Any) -> Facts:
+    """The errors of logits by the theorem."""
+    kernel = np.array([[3.0, 6.0, -5.0], [4.0, 8.0, 12.0]])
+    made = unclaimed_proofs.proof((1, 1, 2), [], 2)
+    made.arrays |= {"head.kernel": kernel, "head.bias": np.array([0.0, 7.0, -1.0])}
+    model = checker.read_model(made.model())
+    checker.prove_head(model)
+    for c, (column, bias) in enumerate(((5, 0), (10, 7), (13, 1))):
+        true = theorem.linear_logit(column, bias, 2)
+        yield near(model.slope[c], true.slope) and near(model.offset[c], true.offset)
+    outer = np.array([[1.0, 0.0, -2.0], [3.0, 0.0, 1.0], [-4.0, 2.0, 1.0]])
+    head = {"hidden_kernel": kernel, "hidden_bias": np.array([0.0, -2.0, 64.0])}
+    head |= {"curvatures": np.zeros((3, 3)), "kernel": outer}
+    head |= {"bias": np.array([0.0, 7.0, -1.0])}
+    for name in ("head.kernel", "head.bias"):
+        del made.arrays[name]
+    made.arrays |= {f"head.{name}": value for name, value in head.items()}
+    model = checker.read_model(made.model())
+    checker.prove_head(model)
+    for c, bias in enumerate((0, 7, -1)):
+        weights = outer[:, c].astype(int).tolist()
+        true = theorem.curved_logit(weights, bias, [5, 10, 13], [0, -2, 64], 2)
+        yield near(model.slope[c], true.slope) and near(model.offset[c], true.offset)
+
+
+def of_programs(checker: Any, files: dict[str, bytes], folder: Path) -> Facts:
+    """Exit codes for an honest proof, and what is left of its radii."""
+    report = check(files, folder, checker.verify)
+    yield 0 < report.margin < 1e-8
+    certificates, model, data = (str(folder / name) for name in NAMES)
+    command = [certificates, "--model", model, "--data", data]
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield checker.main(command) == 0
+        yield checker.main([certificates, "--model", data, "--data", data]) == 2
+        (folder / "nonsense").write_text("{}\n")
+        yield checker.main([str(folder / "nonsense"), *command[1:]]) == 1
+    for missing in (command[:3], [certificates, *command[3:]]):
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):
+                checker.main(missing)
+            yield False
+        except SystemExit as error:
+            yield error.code == 2
+
+
+OF_FUNCTIONS: list[Callable[[Any], Facts]] = [
+    of_gamma, of_lower, of_norms, of_positive, of_norm_holds, of_gains, of_features,
+    of_heads,
+]  # fmt: skip
+
+
+def hold(checker: Any, files: dict[str, bytes], folder: Path) -> bool:
+    """Whether all facts hold of a module of the checker; the files are honest."""
+    functions = all(all(facts(checker)) for facts in OF_FUNCTIONS)
+    return functions and all(of_programs(checker, files, folder))

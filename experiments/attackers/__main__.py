@@ -103,7 +103,7 @@ def _attack(network: Certified, unit: Unit, results: Results) -> None:
     results.append(unit, balls, time.perf_counter() - start)
     for success in balls.successes:
         path = results.keep(unit, success)
-        print(f"{unit.attack} changes image {success.index} of {unit.network}: {path}")
+        print(f"{unit.attack} changes image {success.image} of {unit.network}: {path}")
 
 
 def _print(results: Results) -> None:

@@ -21,7 +21,11 @@ from .balls import EPSILON, Balls
 with warnings.catch_warnings():  # foolbox 3.3.4 imports a deprecated name of SciPy
     warnings.simplefilter("ignore", DeprecationWarning)
     import foolbox
-    from foolbox import attacks
+    from foolbox import attacks as _attacks
+
+# They are re-exported in a way that type checkers do not follow.
+fb: Any = foolbox
+attacks: Any = _attacks
 
 Attack = Callable[[Balls, float, int], Tensor]
 """Attacks the centers of balls, within a distance, with a seed: returns points."""
@@ -54,7 +58,7 @@ def foolbox_attack(kind: type, **settings: int | float) -> Attack:
 
     def attack(balls: Balls, distance: float, seed: int) -> Tensor:
         torch.manual_seed(seed)
-        model = foolbox.PyTorchModel(balls, bounds=(0, 1), device="cpu")
+        model = fb.PyTorchModel(balls, bounds=(0, 1), device="cpu")
         found = kind(**settings)(model, balls.centers, balls.labels, epsilons=distance)
         return found[0]
 

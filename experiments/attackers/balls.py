@@ -25,7 +25,7 @@ class Target(NamedTuple):
       name: of the network.
       model: as `lipjax.verify.read_model` reads it.
       execution: of the model, in PyTorch.
-      index: of each image among the certified ones, [n].
+      indices: of the images among the certified ones, [n].
       images: float64 in [0, 1], [n, h, w, c].
       labels: the certified predictions, [n].
       radius: the certified radii, all positive, [n].
@@ -34,7 +34,7 @@ class Target(NamedTuple):
     name: str
     model: Any
     execution: Execution
-    index: np.ndarray
+    indices: np.ndarray
     images: np.ndarray
     labels: np.ndarray
     radius: np.ndarray
@@ -44,12 +44,12 @@ class Success(NamedTuple):
     """A point inside a certified ball that changes the prediction.
 
     Attributes:
-      index: of the image.
+      image: its index.
       point: float64, [h, w, c].
       radius: certified.
     """
 
-    index: int
+    image: int
     point: np.ndarray
     radius: float
 
@@ -136,8 +136,8 @@ class Balls(nn.Module):
         self.broken[which[changed & near].numpy()] = True
         for row in torch.nonzero(changed & inside)[:, 0].tolist():
             i = int(which[row])
-            index, r = int(self.target.index[i]), float(self.radius[i])
-            self.successes.append(Success(index, points[row].numpy().copy(), r))
+            image, r = int(self.target.indices[i]), float(self.radius[i])
+            self.successes.append(Success(image, points[row].numpy().copy(), r))
         return distance
 
     def judge_by_numpy(self, u: Tensor) -> None:

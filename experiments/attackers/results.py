@@ -100,7 +100,7 @@ class Results:
 
     def keep(self, unit: Unit, success: Success) -> Path:
         """Writes a point that breaks a certificate; returns the file."""
-        name = f"broken-{unit.network}-image{success.index}.npz"
+        name = f"broken-{unit.network}-image{success.image}.npz"
         with written(path := self.path.with_name(name)) as file:
             np.savez(file, **success._asdict(), **unit._asdict())
         return path

@@ -163,7 +163,7 @@ def near_bounds(name: str, proof: Proof) -> Iterator[Case]:
             yield Case(f"{name}: {i} {key} {factor}", files, factor > 1)
 
 
-def true_bounds(proof: Proof) -> Iterator[tuple[Any, Any, float]]:
+def true_bounds(proof: Proof) -> Iterator[tuple[Any, Any, Any]]:
     h, w, _ = proof.header["image_shape"]
     for i, fields in enumerate(proof.header["layers"]):
         if fields["kind"] == "skew_convolution":

@@ -35,8 +35,8 @@ def rewritten_hash(files: dict[str, bytes], proof: Proof) -> dict[str, bytes]:
     return files | {"certificates.jsonl": lines}
 
 
-def bytes_changed(content: bytes, rng: Random) -> bytes:
-    content, i = bytearray(content), int(rng.integers(len(content)))
+def bytes_changed(before: bytes, rng: Random) -> bytes:
+    content, i = bytearray(before), int(rng.integers(len(before)))
     how = rng.integers(6)
     if how < 2:
         content[i] ^= 1 << int(rng.integers(8))

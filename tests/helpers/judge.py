@@ -141,6 +141,7 @@ def search(proof: Proof, x: np.ndarray, y: int, t: int, radius: float) -> np.nda
         np.random.default_rng(0),
     )
     steps, spread = rng.normal(size=(400, *x.shape)), 1.0
+    best = steps[0]
     for _ in range(12):
         lengths = np.sqrt(np.square(steps).sum((1, 2, 3), keepdims=True))
         steps *= radius * (1 - 1e-13) / np.maximum(lengths, 1e-300)

@@ -246,7 +246,7 @@ def dual_point(proof: Proof, index: int, y: int, t: int) -> dict[str, Any]:
     weights = a.kernel[:, y] - a.kernel[:, t]
     best = (-math.inf, 0.0, features)
     for eta in np.array([0.03, 0.1, 0.3, 0.5, 0.7]) / a.curvatures[y, t]:
-        delta = np.zeros_like(features)
+        delta, z = np.zeros_like(features), a.hidden_bias
         for _ in range(300):
             z = (features + delta) @ a.hidden_kernel + a.hidden_bias
             gradient = a.hidden_kernel @ (weights / (1 + np.exp(-z)))

@@ -117,7 +117,7 @@ def with_faults(monkeypatch, budget, fault):
 @pytest.mark.parametrize("fault", [full, killed])
 def test_a_fault_at_any_byte_leaves_the_old_proof(proofs, tmp_path, monkeypatch, fault):
     (_, old), (new, due) = proofs
-    size = sum(map(len, due.values()))
+    size, folder = sum(map(len, due.values())), tmp_path
     for place in [*range(0, size, size // 60), size - 1]:
         folder = tmp_path / str(place)
         fill(folder, old)

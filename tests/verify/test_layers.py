@@ -40,7 +40,7 @@ def test_claims_of_a_convolution():
     (tiny, rho), bias, (_, inside) = checker.prove_convolution(layer)
     assert 10 * U < rho < 1e4 * U and checker.TINY < tiny
     assert 0.9 < inside < 9
-    np.testing.assert_allclose(bias, [4 * np.linalg.norm(layer.bias), 0])
+    np.testing.assert_allclose(bias, [4 * float(np.linalg.norm(layer.bias)), 0])
     for i, claim in enumerate(("norm", "lipschitz")):
         layer.claims[i] *= 0.999
         with pytest.raises(ValueError, match=claim):

@@ -77,7 +77,7 @@ def test_a_wrong_radius_is_found(scale, factor, expected):
     balls(worst(balls, factor))
     assert len(balls.successes) == balls.broken.sum() == expected
     for success in balls.successes:
-        image = balls.target.images[success.index]
+        image = balls.target.images[success.image]
         assert np.linalg.norm(success.point - image) < success.radius
 
 

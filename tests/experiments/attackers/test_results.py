@@ -80,7 +80,7 @@ def test_the_program_tells_of_a_broken_certificate(tmp_path):
     result = program("attackers", *flags, "--points=1500")
     assert result.returncode == 1, result.stderr
     found = np.load(next(tmp_path.glob("broken-*.npz")))
-    image = np.load(tmp_path / "images.npz")["images"][found["index"]] / 255
+    image = np.load(tmp_path / "images.npz")["images"][found["image"]] / 255
     assert np.linalg.norm(found["point"] - image) < found["radius"]
     assert "please report" in result.stdout
 

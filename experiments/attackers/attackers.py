@@ -6,6 +6,7 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -31,13 +32,6 @@ Attack = Callable[[Balls, float, int], Tensor]
 """Attacks the centers of balls, within a distance, with a seed: returns points."""
 
 
-class Double(Tensor):
-    """A tensor whose `float()` has 64 bits: AutoAttack casts images by `float()`."""
-
-    def float(self, *args, **kwargs):
-        return self.double()
-
-
 def autoattack(name: str, **settings: int | bool) -> Attack:
     """An attack of the authors' AutoAttack, with settings that it lets users change."""
 
@@ -48,7 +42,7 @@ def autoattack(name: str, **settings: int | bool) -> Attack:
         for key, value in ({"n_target_classes": classes - 1} | settings).items():
             if hasattr(chosen, key):
                 setattr(chosen, key, value)
-        return chosen.perturb(balls.centers.as_subclass(Double), balls.labels)
+        return chosen.perturb(balls.centers, balls.labels)
 
     return attack
 
@@ -133,9 +127,15 @@ def run_attack(name: str, balls: Balls, seed: int) -> None:
 
 @contextlib.contextmanager
 def in_float64() -> Iterator[None]:
-    """Makes the tensors that attacks create float64; numbers are drawn repeatably."""
+    """Makes the tensors that attacks create float64; numbers are drawn repeatably.
+
+    AutoAttack casts images by `float()`, which is therefore `double()` here.
+    """
     before = torch.get_default_dtype()
-    with torch.random.fork_rng(devices=[]):
+    with (
+        torch.random.fork_rng(devices=[]),
+        mock.patch.object(Tensor, "float", Tensor.double),
+    ):
         torch.set_default_dtype(torch.float64)
         try:
             yield

@@ -97,7 +97,7 @@ class Balls(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         """Logits [n, C] of points [n, c, h, w]."""
-        u = u.as_subclass(Tensor).double()
+        u = u.double()
         with torch.no_grad():
             which = torch.cdist(u.flatten(1), self.centers.flatten(1)).argmin(dim=1)
         moved = (u - self.centers[which]).permute(0, 2, 3, 1)
@@ -146,7 +146,7 @@ class Balls(nn.Module):
         They are moved to at most `factor` radii, and not counted: attacks return points
         that they have tried.
         """
-        u = u.detach().as_subclass(Tensor).double()
+        u = u.detach().double()
         which = torch.cdist(u.flatten(1), self.centers.flatten(1)).argmin(dim=1)
         moved = (u - self.centers[which]).permute(0, 2, 3, 1)
         scale = (self.radius[which] / EPSILON)[:, None, None, None]

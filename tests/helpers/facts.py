@@ -99,6 +99,7 @@ def of_features(checker: Any) -> Facts:
         (1, 0.5, []),
         (1, 2.0**-299, []),
         (1, 2.0**-300, []),
+        (1, 1.0, [(1, 5.5, 0, 1)]),
         (1, 1.0, [(1, 5.5, 5, 1)]),
         (2, 0.5, [(2, 5.5, 5, 3), (4, 6.0, 10, 1)]),
     ):
@@ -109,8 +110,11 @@ def of_features(checker: Any) -> Facts:
         checker.prove_features(model)
         true = theorem.features(layers, side, std)
         yield near(model.lipschitz, true.lipschitz)
-        for found, bound in ((model.norm, true.norm), (model.error, true.error)):
-            yield near(found[0], bound.offset) and near(found[1], bound.slope)
+        bias = all(bias for _, _, bias, _ in layers)  # a bound on 0 is above 0
+        yield near(model.norm[0], true.norm.offset, 1e-12 if bias else 2)
+        yield near(model.norm[1], true.norm.slope)
+        yield near(model.error[0], true.error.offset)
+        yield near(model.error[1], true.error.slope)
         if layers:
             inside = model.norms[-2]
             yield near(inside[0], true.largest.offset, 0.002)
@@ -143,6 +147,25 @@ def of_heads(checker: Any) -> Facts:
         yield near(model.slope[c], true.slope) and near(model.offset[c], true.offset)
 
 
+def of_curvatures(checker: Any) -> Facts:
+    """The rounding of the Gram matrix [[4]] is subtracted: m = 1."""
+    made = unclaimed_proofs.proof((1, 1, 1), [], 1, classes=2)
+    del made.arrays["head.kernel"], made.arrays["head.bias"]
+    head = {"hidden_kernel": np.full((1, 1), 2.0), "hidden_bias": np.zeros(1)}
+    head |= {"curvatures": np.ones((2, 2)), "kernel": np.array([[0.0, 1.0]])}
+    made.arrays |= {f"head.{name}": v for name, v in head.items()}
+    made.arrays["head.bias"] = np.zeros(2)
+    for claim, proven in ((1.0, False), (1 + 24 * float(U), False), (1 + 1e-9, True)):
+        made.arrays["head.curvatures"][0, 1] = claim
+        model = checker.read_model(made.model())
+        checker.prove_head(model)
+        try:
+            yield (checker.curvature(model, 0, 1) == claim) == proven
+        except ValueError:
+            yield not proven
+    yield checker.curvature(model, 1, 0) == 1  # nothing is lost
+
+
 def of_programs(checker: Any, files: dict[str, bytes], folder: Path) -> Facts:
     """Exit codes for an honest proof, and what is left of its radii."""
     report = check(files, folder, checker.verify)
@@ -165,7 +188,7 @@ def of_programs(checker: Any, files: dict[str, bytes], folder: Path) -> Facts:
 
 OF_FUNCTIONS: list[Callable[[Any], Facts]] = [
     of_gamma, of_lower, of_norms, of_positive, of_norm_holds, of_gains, of_features,
-    of_heads,
+    of_heads, of_curvatures,
 ]  # fmt: skip
 
 

@@ -27,7 +27,7 @@ def layer(kernel: Any, outputs: int, *coefficients: float, stride: int = 1) -> A
 
 def proof(
     shape: tuple[int, ...], layers: Layers, depth: int, levels: int = 16,
-    classes: int = 3,
+    classes: int = 3, brightest: int | None = None,
 ) -> Proof:  # fmt: skip
     """Two images under a linear head, with their predictions."""
     header: Any = {"format": "lipjax model 2", "image_shape": list(shape)}
@@ -40,7 +40,8 @@ def proof(
     }
     kernel = np.resize([0.5, -0.25, 0.75, 1.0, -0.5, 0.125, -1.0], (depth, classes))
     arrays |= {"head.kernel": kernel, "head.bias": np.zeros(classes)}
-    images = np.resize(np.arange(19) % (levels + 1), (2, *shape)).astype(np.uint8)
+    values = np.arange(19) % ((brightest or levels) + 1)
+    images = np.resize(values[::-1], (2, *shape)).astype(np.uint8)
     y = Definition(header, arrays, NUMPY).logits(images / float(levels)).argmax(-1)
     data = {"images": images, "labels": y.astype(np.int64), "levels": np.array(levels)}
     row = {"radius": 0.0, "model": "", "image": "", "classes": {}}
@@ -68,9 +69,8 @@ def proofs() -> Iterator[tuple[str, Proof, bool]]:
     yield "levels of 1", proof((1, 2, 1), [], 2, levels=1), True
     yield "levels of 255", proof((1, 2, 1), [], 2, levels=255), True
     yield "levels of 256", proof((1, 2, 1), [], 2, levels=256), False
-    bright = proof((1, 2, 1), [], 2, levels=10)
-    bright.data["images"][0] = 16
-    yield "pixels of 1.6", bright, False
+    bright = proof((1, 2, 1), [], 2, levels=10, brightest=18)
+    yield "pixels of 1.8", bright, False
     blank = proof((1, 2, 1), [], 2)
     blank.arrays["head.kernel"][:] = 0
     yield "logits of zero", blank, True
@@ -89,6 +89,7 @@ def proofs() -> Iterator[tuple[str, Proof, bool]]:
     yield "an even kernel of zeros", proof((1, 1, 2), [even], 2), False
     yield "flattened channels", proof((1, 2, 2), [PLAIN, HALF], 4), True
     stride = {"kind": "flatten", "stride": 2}, {}
+    yield "flattened channels, the last", proof((1, 2, 2), [PLAIN], 4), True
     yield "a flatten of stride 2", proof((1, 2, 2), [stride, HALF], 4), False
     for k, sides in ((3, (4, 1)), (3, (1, 4)), (5, (6, 1)), (5, (1, 6)), (5, (2, 2))):
         kernel = taps(k, 0.5)

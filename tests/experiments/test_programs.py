@@ -92,6 +92,7 @@ def test_the_checker_accepts_the_proof(finished):
     assert "accepted: 10 " in result.stdout
 
 
+@pytest.mark.long
 def test_attack(finished):
     run, _ = finished
     flags = [f"--run={run}", "--steps=3", "--points=20", "--images=6"]

@@ -9,7 +9,9 @@ import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -166,6 +168,88 @@ def of_curvatures(checker: Any) -> Facts:
     yield checker.curvature(model, 1, 0) == 1  # nothing is lost
 
 
+@contextlib.contextmanager
+def coarse(checker: Any) -> Iterator[tuple[float, float]]:
+    """With u = 2^-20 and tau = 2^-30, each allowance for rounding can be seen."""
+    u, tau = 2.0**-20, 2.0**-30
+    names = {"U": u, "TINY": tau, "UP": 1.0, "lower": lambda x: x}
+    exact = {"U": Fraction(u), "TAU": Fraction(tau)}
+    patched = mock.patch.multiple
+    with patched(checker, **names), patched(theorem, **exact):
+        yield u, tau
+
+
+def same(found: Any, true: Any) -> bool:
+    return abs(float(found) - float(true)) <= 1e-9 * abs(float(true))
+
+
+def of_rounding(checker: Any) -> Facts:
+    """Bounds and radii are those of the theorem, for a coarser arithmetic."""
+    layers = [(2, 5.5, 5, 3), (4, 6.0, 10, 1)]
+    parts = [theorem.layer(*arguments) for arguments in layers]
+    made = unclaimed_proofs.proof((2, 2, 2), parts, 8)
+    hidden = np.resize([0.5, -0.25, 0.75, 1.0, -0.5, 0.125, -1.0], (8, 3))
+    outer = np.array([[1.0, 0.0, -2.0], [3.0, 0.0, 1.0], [-4.0, 2.0, 1.0]])
+    head = {"hidden_kernel": hidden, "hidden_bias": np.array([0.0, -2.0, 4.0])}
+    head |= {"curvatures": np.full((3, 3), 3.0), "kernel": outer}
+    head |= {"bias": np.array([90.0, 3.0, -9.0])}
+    del made.arrays["head.kernel"], made.arrays["head.bias"]
+    made.arrays |= {f"head.{name}": value for name, value in head.items()}
+    model = checker.read_model(made.model())
+    with (
+        coarse(checker) as (u, tau),
+        mock.patch.multiple(
+            checker, norm_holds=lambda *_: True, curvature=lambda model, y, t: 3.0
+        ),
+    ):
+        checker.prove_features(model)
+        checker.prove_head(model)
+        true = theorem.features(layers, 2, 0.5)
+        yield same(model.lipschitz, true.lipschitz + 0)
+        yield near(model.error[0], true.error.offset, 1e-3)
+        yield near(model.error[1], true.error.slope, 1e-3)
+        yield same(model.norm[1], true.norm.slope)
+        for c in range(3):
+            norms = (
+                np.sqrt(np.square(hidden).sum(0)) * (1 + 16 * u / (1 - 16 * u)) + tau
+            )
+            weights = [Fraction(v) for v in outer[:, c]]
+            logit = theorem.curved_logit(
+                weights, Fraction(head["bias"][c]), list(map(Fraction, norms)),
+                [0, -2, 4], 8,
+            )  # fmt: skip
+            yield near(model.slope[c], logit.slope, 1e-3)
+            yield near(model.offset[c], logit.offset, 1e-3)
+        yield from _radii(checker, model, head, u, tau)
+
+
+def _radii(checker: Any, model: Any, head: Any, u: float, tau: float) -> Facts:
+    pairs = (theorem.Affine(*map(Fraction, v)) for v in (model.norm, model.error))
+    network = theorem.Features(Fraction(model.lipschitz), *pairs, theorem.fixed(0))
+    hidden, outer = head["hidden_kernel"], head["kernel"]
+    f = np.array([0.5, -0.5, 0.25, 1.0, -0.25, 0.0, 0.125, -1.0])
+    n0, claim = 1.25, 0.01
+    for eta, scale in ((0.0, 0.0), (0.03, 0.9), (0.1, 0.7)):
+        z = f @ hidden + head["hidden_bias"]
+        gradient = hidden @ ((outer[:, 0] - outer[:, 1]) / (1 + np.exp(-z)))
+        delta = -scale * eta * gradient
+        z = (f + delta) @ hidden + head["hidden_bias"]
+        gradient = hidden @ ((outer[:, 0] - outer[:, 1]) / (1 + np.exp(-z)))
+        logits = np.logaddexp(0, z) @ outer + head["bias"]
+        entry = checker.Record(y=0, t=1, eta=eta, radius=claim)
+        entry.delta = delta if eta else 0.0
+        found = checker.proven_radii(f[None], np.array([n0]), [entry], model)[0]
+        point = theorem.Point(n0, logits[0] - logits[1], gradient, delta, eta, claim)
+        parts = SimpleNamespace(
+            units=model.units, sizes=model.sizes, columns=model.columns[:2],
+            m=3.0, std=0.5,            kappa=float(theorem.gamma(12) + 24 * theorem.U),
+            tail=float(theorem.gamma(9)),
+        )  # fmt: skip
+        errors = list(zip(model.slope[:2], model.offset[:2], strict=True))
+        due = theorem.radius(point, network, errors, parts, u, tau)
+        yield found > 0 and same(found, due)
+
+
 def of_programs(checker: Any, files: dict[str, bytes], folder: Path) -> Facts:
     """Exit codes for an honest proof, and what is left of its radii."""
     report = check(files, folder, checker.verify)
@@ -188,7 +272,7 @@ def of_programs(checker: Any, files: dict[str, bytes], folder: Path) -> Facts:
 
 OF_FUNCTIONS: list[Callable[[Any], Facts]] = [
     of_gamma, of_lower, of_norms, of_positive, of_norm_holds, of_gains, of_features,
-    of_heads, of_curvatures,
+    of_heads, of_curvatures, of_rounding,
 ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 Norms are those of (3, 4), matrices are multiples of a rotation: no root is taken.
 """
 
+import math
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -73,6 +74,51 @@ def features(layers: list[tuple], side: int, std: float) -> Features:
         norm = norm.times(L) + fixed(outside) + executed
         lipschitz *= L
     return Features(lipschitz, norm, error, largest)
+
+
+class Point(NamedTuple):
+    """What is executed for a radius: margin, gradient, and where, for classes y, t."""
+
+    n0: float
+    margin: float
+    gradient: np.ndarray
+    delta: np.ndarray
+    eta: float  # 0: the closed form
+    claim: float  # the radius
+
+
+def radius(
+    point: Point, network: Features, errors: list, head: Any, u: float, tau: float
+) -> float:
+    """The radius of docs/guarantees.md, with the checker's allowances for u and tau.
+
+    `errors` has (slope, offset) of both classes' logits; `head` has units, sizes (of
+    the hidden units), columns (norms of both), kappa, tail, m, and the images' std.
+    """
+
+    def size(v: np.ndarray) -> float:
+        n = len(v) + 8
+        return (1 + n * u / (1 - n * u)) * math.sqrt(float(v @ v)) + tau
+
+    reach = point.n0 + point.claim / head.std
+    norm, error = (float(a.offset + a.slope * Fraction(reach)) for a in network[1:3])
+    here = norm + size(point.delta)
+    g = point.margin - 8 * u * abs(point.margin)
+    g -= sum(slope * n + offset for slope, offset in errors for n in (here, norm))
+    most = max(head.units * here + head.sizes)
+    doubt = size(head.units) * (head.kappa * most / 4 + 20 * u + head.tail)
+    doubt = doubt * sum(head.columns) + tau
+    steep = size(point.gradient) + doubt
+    if not point.eta:
+        distance = 2 * g / (steep + math.sqrt(steep**2 + 2 * head.m * g))
+    else:
+        residual = size(point.delta + point.eta * point.gradient)
+        residual += 4 * u * (size(point.delta) + point.eta * steep) + point.eta * doubt
+        n = len(point.delta) + 8
+        square = (1 - n * u / (1 - n * u)) * float(point.delta @ point.delta)
+        square += 2 * point.eta * g - residual**2 / (1 - point.eta * head.m)
+        distance = math.sqrt(square)
+    return (distance - 2 * error) / float(network.lipschitz) - tau
 
 
 class Logits(NamedTuple):

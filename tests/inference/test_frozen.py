@@ -173,7 +173,9 @@ def test_kernels_stay_skew_in_every_bit():
         np.testing.assert_array_equal(kernel, -kernel[::-1, ::-1].swapaxes(2, 3))
 
 
-@pytest.mark.parametrize("kind", ["normalized", "orthogonal", "curvature"])
+@pytest.mark.parametrize(
+    "kind", ["normalized", pytest.param("orthogonal", marks=pytest.mark.long), "curvature"]
+)
 def test_radii(kind):
     """With the model's constants its radii; with its own, the same to its loss."""
     model, variables, x, *_ = expected(kind)

@@ -106,6 +106,7 @@ def test_killed_twenty_times(pictures, tmp_path, whole, seed):
     assert_same(tmp_path / "run", undisturbed)
 
 
+@pytest.mark.long
 def test_a_signal_saves_and_says_how_to_go_on(pictures, tmp_path, whole):
     undisturbed, _ = whole
     run = tmp_path / "run"

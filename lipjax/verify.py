@@ -70,12 +70,13 @@ def verify(certificates: str | Path, model: str | Path, data: str | Path) -> Rep
 
 @contextlib.contextmanager
 def reading(where: str | Path, refusal: type[Exception]) -> Iterator[None]:
-    """Turns any failure to use an input into one line that says where."""
+    """Turns any failure to use an input into one printable line that says where."""
     try:
         yield
     except Exception as error:
         text = f"no such key: {error}" if isinstance(error, KeyError) else str(error)
-        raise refusal(f"{where}: {' '.join(text.split()):.300}") from error
+        text = ascii(" ".join(text.split()))[1:-1]  # a file chooses what it prints
+        raise refusal(f"{where}: {text:.300}") from error
 
 
 def require(holds: object, otherwise: str) -> None:

@@ -265,6 +265,20 @@ def _radii(checker: Any, model: Any, head: Any, u: float, tau: float) -> Facts:
         yield found > 0 and same(found, due)
 
 
+def of_messages(checker: Any) -> Facts:
+    """One printable line, whatever a file has."""
+    for error, line in (
+        (ValueError("\ud800 a\n \x1b[2J"), "here: \\ud800 a \\x1b[2J"),
+        (KeyError("b"), "here: no such key: \\'b\\'"),
+        (OSError("c" * 400), "here: " + 300 * "c"),
+    ):
+        try:
+            with checker.reading("here", checker.Rejected):
+                raise error
+        except checker.Rejected as refused:
+            yield str(refused) == line
+
+
 def of_programs(checker: Any, files: dict[str, bytes], folder: Path) -> Facts:
     """Exit codes for an honest proof, and what is left of its radii."""
     report = check(files, folder, checker.verify)
@@ -288,7 +302,7 @@ def of_programs(checker: Any, files: dict[str, bytes], folder: Path) -> Facts:
 OF_FUNCTIONS: list[Callable[[Any], Facts]] = [
     of_gamma, of_lower, of_norms, of_positive, of_norm_holds, of_gains, of_features,
     of_heads, of_curvatures, of_rounding,
-    of_room,
+    of_room, of_messages,
 ]  # fmt: skip
 
 

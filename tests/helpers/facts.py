@@ -269,7 +269,7 @@ def of_messages(checker: Any) -> Facts:
     """One printable line, whatever a file has."""
     for error, line in (
         (ValueError("\ud800 a\n \x1b[2J"), "here: \\ud800 a \\x1b[2J"),
-        (KeyError("b"), "here: no such key: \\'b\\'"),
+        (KeyError("b"), "here: no such key: 'b'"),
         (OSError("c" * 400), "here: " + 300 * "c"),
     ):
         try:

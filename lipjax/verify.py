@@ -399,7 +399,8 @@ def read_certificate(line: bytes, model: Record, images: Record) -> Record:
     require(radius == 0 or y == label, "the prediction is wrong and has a radius")
     others = [t for t in range(model.classes) if t != y] if radius else []
     classes, entries = fields["classes"], []
-    require(list(classes) == list(map(str, others)), "the classes are not the others")
+    fits = type(classes) is dict and list(classes) == list(map(str, others))
+    require(fits, "the classes are not the others")
     for t in others:
         entry = Record(**{"eta": 0.0, "delta": "", **classes[str(t)]}, y=y, t=t)
         keys = ["radius", "eta", "delta"] if entry.delta else ["radius"]

@@ -165,6 +165,12 @@ def _nothing(proof: Proof) -> None:
         row |= {"radius": 0.0, "classes": {}}
 
 
+@edge("no classes, as a list")
+def _no_classes(proof: Proof) -> None:
+    for row in proof.rows:
+        row |= {"radius": 0.0, "classes": []}
+
+
 @edge("a prediction that ties, nearly")
 def _prediction(proof: Proof) -> None:
     for row in proof.rows:

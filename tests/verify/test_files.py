@@ -64,6 +64,9 @@ def test_duplicates_are_rejected_and_a_radius_of_zero_is_not(tmp_path):
         check(tmp_path)
     nothing = row | {"radius": 0.0, "classes": {}}
     assert check(tmp_path, nothing) == (1, 2, 0.0, math.inf)
+    for classes in ("", [], None):
+        with pytest.raises(checker.Rejected, match="line 1"):
+            check(tmp_path, nothing | {"classes": classes})
 
 
 def test_an_image_must_be_labelled_so_and_have_pixels_up_to_1(tmp_path):

@@ -15,7 +15,7 @@ ARGS ?=
 VENV := .venv
 RUN := $(VENV)/bin/python
 comma := ,
-PYTEST := $(RUN) -m pytest -n auto --maxprocesses=8 --dist loadfile
+PYTEST := $(RUN) -m pytest -n auto --maxprocesses=8
 # `make test` compiles faster, to slower code: see tests/conftest.py.
 AS_USERS := --xla_backend_optimization_level=3
 

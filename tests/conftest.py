@@ -1,6 +1,5 @@
 """Fixtures of all tests, and the settings under which they run."""
 
-import gc
 import os
 import pathlib
 import tempfile
@@ -51,14 +50,6 @@ def strict():
         jax.numpy_dtype_promotion("strict"),
     ):
         yield
-
-
-@pytest.fixture(scope="module", autouse=True)
-def forgotten():
-    """What one file's tests compiled is of no use to the next, and takes gigabytes."""
-    yield
-    jax.clear_caches()
-    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -172,8 +172,8 @@ def of_curvatures(checker: Any) -> Facts:
 def coarse(checker: Any) -> Iterator[tuple[float, float]]:
     """With u = 2^-20 and tau = 2^-22, each allowance for rounding can be seen."""
     u, tau = 2.0**-20, 2.0**-22
-    names = {"U": u, "TINY": tau, "UP": 1.0, "lower": lambda x: x}
-    exact = {"U": Fraction(u), "TAU": Fraction(tau)}
+    names: dict[str, Any] = {"U": u, "TINY": tau, "UP": 1.0, "lower": lambda x: x}
+    exact: dict[str, Any] = {"U": Fraction(u), "TAU": Fraction(tau)}
     patched = mock.patch.multiple
     with patched(checker, **names), patched(theorem, **exact):
         yield u, tau
@@ -239,8 +239,9 @@ def of_rounding(checker: Any) -> Facts:
 
 
 def _radii(checker: Any, model: Any, head: Any, u: float, tau: float) -> Facts:
-    pairs = (theorem.Affine(*map(Fraction, v)) for v in (model.norm, model.error))
-    network = theorem.Features(Fraction(model.lipschitz), *pairs, theorem.fixed(0))
+    norm, error = (theorem.Affine(*map(Fraction, v)) for v in (model.norm, model.error))
+    zero = theorem.fixed(0)
+    network = theorem.Features(Fraction(model.lipschitz), norm, error, zero)
     hidden, outer = head["hidden_kernel"], head["kernel"]
     f = np.array([0.5, -0.5, 0.25, 1.0, -0.25, 0.0, 0.125, -1.0])
     n0, claim = 1.25, 0.01

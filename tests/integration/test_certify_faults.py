@@ -200,7 +200,7 @@ def test_two_certifications_into_one_folder(proofs, tmp_path):
 def test_kill_9_while_it_certifies(pictures, tmp_path):
     """A real program, killed at any moment; the same command then completes."""
     run = tmp_path / "run"
-    tiny = ("--epochs=1", "--batch_size=8", "--width=2", "--depth=5")
+    tiny = ("--epochs=1", "--batch_size=8", "--width=2", "--depth=2")
     done = program("train", f"--data=folder:{pictures}", f"--run={run}", *tiny)
     assert done.returncode == 0, done.stderr
     due = content(run)

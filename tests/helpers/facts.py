@@ -16,7 +16,7 @@ from unittest import mock
 import numpy as np
 
 from helpers import theorem, unclaimed_proofs
-from helpers.small_proofs import NAMES, check
+from helpers.small_proofs import NAMES, Proof, check
 
 U = Fraction(2) ** -53
 Facts = Iterator[bool]
@@ -124,6 +124,14 @@ def of_features(checker: Any) -> Facts:
             yield (model.norms[-1] == model.norm).all()
 
 
+def with_head(made: Proof, head: dict[str, np.ndarray]) -> Proof:
+    """The proof under another head; its arrays are in the order of a record."""
+    for name in ("head.kernel", "head.bias"):
+        del made.arrays[name]
+    made.arrays |= {f"head.{name}": value for name, value in head.items()}
+    return made
+
+
 def of_heads(checker: Any) -> Facts:
     """The errors of logits by the theorem."""
     kernel = np.array([[3.0, 6.0, -5.0], [4.0, 8.0, 12.0]])
@@ -138,10 +146,7 @@ def of_heads(checker: Any) -> Facts:
     head = {"hidden_kernel": kernel, "hidden_bias": np.array([0.0, -2.0, 64.0])}
     head |= {"curvatures": np.zeros((3, 3)), "kernel": outer}
     head |= {"bias": np.array([0.0, 7.0, -1.0])}
-    for name in ("head.kernel", "head.bias"):
-        del made.arrays[name]
-    made.arrays |= {f"head.{name}": value for name, value in head.items()}
-    model = checker.read_model(made.model())
+    model = checker.read_model(with_head(made, head).model())
     checker.prove_head(model)
     for c, bias in enumerate((0, 7, -1)):
         weights = outer[:, c].astype(int).tolist()
@@ -152,11 +157,9 @@ def of_heads(checker: Any) -> Facts:
 def of_curvatures(checker: Any) -> Facts:
     """The rounding of the Gram matrix [[4]] is subtracted: m = 1."""
     made = unclaimed_proofs.proof((1, 1, 1), [], 1, classes=2)
-    del made.arrays["head.kernel"], made.arrays["head.bias"]
     head = {"hidden_kernel": np.full((1, 1), 2.0), "hidden_bias": np.zeros(1)}
     head |= {"curvatures": np.ones((2, 2)), "kernel": np.array([[0.0, 1.0]])}
-    made.arrays |= {f"head.{name}": v for name, v in head.items()}
-    made.arrays["head.bias"] = np.zeros(2)
+    made = with_head(made, head | {"bias": np.zeros(2)})
     for claim, proven in ((1.0, False), (1 + 24 * float(U), False), (1 + 1e-9, True)):
         made.arrays["head.curvatures"][0, 1] = claim
         model = checker.read_model(made.model())
@@ -208,9 +211,7 @@ def of_rounding(checker: Any) -> Facts:
     head = {"hidden_kernel": hidden, "hidden_bias": np.array([0.0, -2.0, 4.0])}
     head |= {"curvatures": np.full((3, 3), 3.0), "kernel": outer}
     head |= {"bias": np.array([90.0, 3.0, -9.0])}
-    del made.arrays["head.kernel"], made.arrays["head.bias"]
-    made.arrays |= {f"head.{name}": value for name, value in head.items()}
-    model = checker.read_model(made.model())
+    model = checker.read_model(with_head(made, head).model())
     with (
         coarse(checker) as (u, tau),
         mock.patch.multiple(
@@ -258,8 +259,8 @@ def _radii(checker: Any, model: Any, head: Any, u: float, tau: float) -> Facts:
         point = theorem.Point(n0, logits[0] - logits[1], gradient, delta, eta, claim)
         parts = SimpleNamespace(
             units=model.units, sizes=model.sizes, columns=model.columns[:2],
-            m=3.0, std=0.5,            kappa=float(theorem.gamma(12) + 24 * theorem.U),
-            tail=float(theorem.gamma(9)),
+            kappa=float(theorem.gamma(12) + 24 * theorem.U),
+            tail=float(theorem.gamma(9)), m=3.0, std=0.5,
         )  # fmt: skip
         errors = list(zip(model.slope[:2], model.offset[:2], strict=True))
         due = theorem.radius(point, network, errors, parts, u, tau)
@@ -302,8 +303,7 @@ def of_programs(checker: Any, files: dict[str, bytes], folder: Path) -> Facts:
 
 OF_FUNCTIONS: list[Callable[[Any], Facts]] = [
     of_gamma, of_lower, of_norms, of_positive, of_norm_holds, of_gains, of_features,
-    of_heads, of_curvatures, of_rounding,
-    of_room, of_messages,
+    of_heads, of_curvatures, of_rounding, of_room, of_messages,
 ]  # fmt: skip
 
 

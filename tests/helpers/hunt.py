@@ -1,8 +1,8 @@
-"""Hunts mutants of the checker: each is shown the files whose verdict is known.
+"""Hunts mutants of the checker, by exact facts and by files whose verdict is known.
 
     PYTHONPATH=tests:. python -m helpers.hunt 0 2
 
-hunts the first half of them, and prints those that no file shows.
+hunts the first half of them, and prints those that are not caught.
 """
 
 import inspect

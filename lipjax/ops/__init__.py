@@ -5,6 +5,14 @@ from lipjax.ops.activations import householder as householder
 from lipjax.ops.activations import householder2 as householder2
 from lipjax.ops.activations import maxmin as maxmin
 from lipjax.ops.activations import projection_pool as projection_pool
+from lipjax.ops.bcop import bcop_kernel as bcop_kernel
+from lipjax.ops.bcop import bjorck as bjorck
+from lipjax.ops.cayley import cayley_convolution as cayley_convolution
+from lipjax.ops.cayley import cayley_kernel as cayley_kernel
+from lipjax.ops.cayley import cayley_norm as cayley_norm
+from lipjax.ops.circular import apply_symbols as apply_symbols
+from lipjax.ops.circular import circular_convolution as circular_convolution
+from lipjax.ops.circular import kernel_symbols as kernel_symbols
 from lipjax.ops.contraction import contract as contract
 from lipjax.ops.convolution import same_convolution as same_convolution
 from lipjax.ops.convolution import same_taps as same_taps
@@ -36,5 +44,7 @@ from lipjax.ops.radii import curvature_radii as curvature_radii
 from lipjax.ops.radii import curvature_radius as curvature_radius
 from lipjax.ops.radii import linear_radii as linear_radii
 from lipjax.ops.radii import margins as margins
+from lipjax.ops.reflector import reflector_convolution as reflector_convolution
+from lipjax.ops.reflector import reflector_kernel as reflector_kernel
 from lipjax.ops.space import space_to_depth as space_to_depth
 from lipjax.ops.space import with_channels as with_channels

@@ -32,6 +32,23 @@ def convolution_matrix(kernel, height, width):
     return naive_convolution(basis, np.asarray(kernel)).reshape(size, -1).T
 
 
+def naive_circular(x, kernel):
+    """Circular correlation of x [n, h, w, i] by definition, the middle tap at 0."""
+    y = np.zeros((*x.shape[:3], kernel.shape[3]))
+    for i, j in np.ndindex(kernel.shape[:2]):
+        offset = (i - kernel.shape[0] // 2, j - kernel.shape[1] // 2)
+        y += np.roll(x, [-t for t in offset], (1, 2)) @ kernel[i, j]
+    return y
+
+
+def circular_matrix(kernel, height, width):
+    """Jacobian of the circular convolution by a kernel, from the definition."""
+    kernel = np.asarray(kernel)
+    size = height * width * kernel.shape[2]
+    basis = np.eye(size).reshape(size, height, width, -1)
+    return naive_circular(basis, kernel).reshape(size, -1).T
+
+
 def jacobian(f, x):
     """Dense Jacobian of f at x, as a matrix."""
     y = jax.eval_shape(f, x)

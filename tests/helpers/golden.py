@@ -93,3 +93,15 @@ def soc_variables(arrays, prefix="param/"):
         },
         "spectral": {"kernel_vectors": chosen},
     }
+
+
+def bcop_params(arrays):
+    """Parameters of our layer, of one published block convolution."""
+    names = {"matrices": "conv_matrices", "bias": "bias"}
+    return {ours: arrays[f"param/{theirs}"] for ours, theirs in names.items()}
+
+
+def cayley_params(arrays):
+    """Parameters of our layer, of one published Cayley convolution."""
+    kernel = hwio(arrays["param/weight"])
+    return {"kernel": kernel} | {n: arrays[f"param/{n}"] for n in ("alpha", "bias")}

@@ -35,7 +35,10 @@ ROUNDING = {"householder": 64 * U, "projection": 64 * U, "householder2": 512 * U
 Report = namedtuple("Report", "certificates images mean_radius margin")
 HEADER = "format image_shape layers".split()
 LINE = "index label prediction radius model image classes".split()
-PARTS = "kernel bias coefficients claims".split()  # claims: bounds of ||J|| and p(J)
+SKEW, CIRCULAR = "skew_convolution", "circular_convolution"
+PLAIN = "kernel bias claims".split()  # claims: bounds of ||J||, of a skew J of p(J) too
+PARTS = {SKEW: [*PLAIN[:2], "coefficients", "claims"]}
+PARTS |= {"convolution": PLAIN, CIRCULAR: PLAIN}
 HEAD = "hidden_kernel hidden_bias curvatures kernel bias".split()
 
 
@@ -142,20 +145,25 @@ def read_model(content: bytes) -> Record:
         layer = Record(**fields, name=f"layers.{i}", lipschitz=1.0)
         model.layers.append(layer)
         require(list(fields) == ["kind", "stride"], "a layer has other keys")
-        skew = layer.kind == "skew_convolution"
-        s = number(layer.stride, 1, 2**20 if skew else 2, int)
-        if skew:
-            names = [f"{layer.name}.{part}" for part in PARTS]
-            vars(layer).update(zip(PARTS, map(arrays.get, names), strict=True))
-            (k, *_, width), d = layer.kernel.shape, len(layer.coefficients)
-            least, c = c * s * s, len(layer.bias)
-            fits = k % 2 and h % s == w % s == 0 and least <= width >= c > 0
-            require(fits and 0 < d < 50, f"{layer.name}: the shapes do not fit")
-            sizes = (k, k, width, width), (c,), (d,), (2,)
-            shapes.update(zip(names, sizes, strict=True))
+        parts = PARTS.get(layer.kind)  # of a convolution
+        s = number(layer.stride, 1, 2**20 if parts else 2, int)
+        if parts:
+            names = [f"{layer.name}.{part}" for part in parts]
+            vars(layer).update(zip(parts, map(arrays.get, names), strict=True))
+            m, n, width, outputs = layer.kernel.shape
+            inputs, c, sizes = c * s * s, len(layer.bias), [(len(layer.bias),), (1,)]
+            fits = inputs == width and outputs == c
+            if layer.kind == SKEW:
+                sizes[1:] = (d := len(layer.coefficients),), (2,)
+                fits = inputs <= width == outputs >= c and m == n and m % 2
+                fits = fits and 0 < d < 50
+            fits = fits and h % s == w % s == 0 < min(m, n, c)
+            require(fits, f"{layer.name}: the shapes do not fit")
+            shapes.update(zip(names, [layer.kernel.shape, *sizes], strict=True))
             layer.size = h, w, _ = h // s, w // s, width
-            y, x = (k // 2 - min(k // 2, n - 1) for n in (h, w))
-            layer.kernel = layer.kernel[y : k - y, x : k - x]  # the taps that act
+            if layer.kind != CIRCULAR:  # the taps that act
+                y, x = max(m // 2 - h + 1, 0), max(n // 2 - w + 1, 0)
+                layer.kernel = layer.kernel[y : m // 2 + h, x : n // 2 + w]
         elif layer.kind == "flatten":
             h, w, c = 1, 1, h * w * c
         else:
@@ -179,7 +187,7 @@ def features_of(model: Record, images: Array) -> Array:
     """The features [n, D] of images [n, h, w, c], executed in float64."""
     z = (images - model.mean) / model.std
     for layer in model.layers:
-        if layer.kind == "skew_convolution":
+        if layer.kind in PARTS:
             z = convolution(layer, z)
         elif layer.kind == "flatten":
             z = z.reshape(len(z), 1, 1, -1)
@@ -189,19 +197,29 @@ def features_of(model: Record, images: Array) -> Array:
 
 
 def convolution(layer: Record, z: Array) -> Array:
-    """Space-to-depth, zero channels, p(J) by Horner's rule, fewer channels, bias."""
+    """Space-to-depth, then J z + bias. With p(J) instead of a skew J: by Horner's rule,
+    after zero channels and before fewer channels."""
     (n, _, _, c), (h, w, width), s = z.shape, layer.size, layer.stride
     z = z.reshape(n, h, s, w, s, c).transpose(0, 1, 3, 5, 2, 4).reshape(n, h, w, -1)
+    if layer.kind != SKEW:
+        return plus_product(np.zeros((n, h, w, 1)) + layer.bias, layer, z)
     z = np.pad(z, [(0, 0), (0, 0), (0, 0), (0, width - z.shape[-1])])
-    y, x = (n // 2 for n in layer.kernel.shape[:2])
     result = layer.coefficients[-1] * z
     for a in layer.coefficients[-2::-1]:
-        border = np.pad(result, [(0, 0), (y, y), (x, x), (0, 0)])
-        result = a * z
-        for i, j in np.ndindex(layer.kernel.shape[:2]):  # A_t^T z_(p+t)
-            part = border[:, i : i + h, j : j + w].reshape(-1, width)
-            result += (part @ layer.kernel[i, j]).reshape(result.shape)
+        result = plus_product(a * z, layer, result)
     return result[..., : len(layer.bias)] + layer.bias
+
+
+def plus_product(result: Array, layer: Record, z: Array) -> Array:
+    """The result, to which J z is added: at p the sum of A_t^T z_(p+t)."""
+    (h, w, width), (m, n) = layer.size, layer.kernel.shape[:2]
+    borders = (m // 2, m - 1 - m // 2), (n // 2, n - 1 - n // 2)
+    mode = "wrap" if layer.kind == CIRCULAR else "constant"
+    z = np.pad(z, [(0, 0), *borders, (0, 0)], mode)
+    for i, j in np.ndindex(m, n):
+        part = z[:, i : i + h, j : j + w].reshape(-1, width)
+        result += (part @ layer.kernel[i, j]).reshape(result.shape)
+    return result
 
 
 def activation(kind: str, a: Array, b: Array, *angles: Array) -> Array:
@@ -263,7 +281,7 @@ def prove_features(model: Record) -> None:
     for layer in model.layers:
         rounding = TINY * ONE + ROUNDING.get(layer.kind, 0) * SLOPE
         bias, inside = 0 * ONE, SLOPE
-        if layer.kind == "skew_convolution":
+        if layer.kind in PARTS:
             with reading(layer.name, ValueError):
                 rounding, bias, inside = prove_convolution(layer)
         fresh = UP * (rounding[1] * model.norm + rounding[0] * ONE)
@@ -276,15 +294,33 @@ def prove_features(model: Record) -> None:
 
 def prove_convolution(layer: Record) -> tuple[Array, Array, Array]:
     """Proves a convolution's claims; returns the norms of errors, bias and iterates."""
-    kernel, a, (h, w, c) = layer.kernel, layer.coefficients.tolist(), layer.size
-    norm, layer.lipschitz = (number(claim) for claim in layer.claims.tolist())
-    require((kernel == -kernel[::-1, ::-1].swapaxes(2, 3)).all(), "it is not skew")
-    rows = np.abs(kernel).sum(axis=(0, 1, 3))  # of a symmetric matrix: its norm is less
-    absolute = UP * (1 + gamma(kernel.size)) * float(rows.max()) + TINY
-    require(not rows.any() or norm_holds(layer, norm, absolute), "norm not proven")
+    kernel, (h, w, c), skew = layer.kernel, layer.size, layer.kind == SKEW
+    claims = [number(claim) for claim in layer.claims.tolist()]
+    norm, layer.lipschitz = claims[0], claims[-1]
+    if skew:
+        same = kernel == -kernel[::-1, ::-1].swapaxes(2, 3)
+        require(same.all(), "it is not skew")
+    sums = (np.abs(kernel).sum(axis=(0, 1, axis)).max() for axis in (2, 3))
+    absolute = UP * (1 + gamma(kernel.size)) * math.prod(map(math.sqrt, sums)) + TINY
+    require(not kernel.any() or norm_holds(layer, norm, absolute), "norm not proven")
+    m, n = kernel.shape[:2]
+    if layer.kind != CIRCULAR:  # there a pixel meets all taps
+        m, n = min(m, h), min(n, w)
+    unit = gamma(m * n * c + 2)
+    bias = UP * float(norm_of(layer.bias)) * math.sqrt(h * w) * ONE
+    error, inside = UP * unit * absolute * SLOPE, SLOPE
+    if skew:
+        error, inside = prove_polynomial(layer, norm, absolute, unit)
+    return UP * (error + UP * unit * bias + TINY * ONE), bias, inside
+
+
+def prove_polynomial(
+    layer: Record, norm: float, absolute: float, unit: float
+) -> tuple[Array, Array]:
+    """Proves the claim for p(J); returns the norms of the errors and the iterates."""
+    a = layer.coefficients.tolist()
     require(all(v == 0 or abs(v) >= 1 / HUGE for v in a), "a coefficient is too small")
     require(gain_holds(a, norm, UP * layer.lipschitz), "lipschitz not proven")
-    unit = gamma(min(len(kernel), h) * min(kernel.shape[1], w) * c + 2)
     grid = 1j * np.linspace(0, norm, 1000)
     iterate = error = inside = 0 * ONE
     for j in reversed(range(len(a))):
@@ -295,25 +331,40 @@ def prove_convolution(layer: Record) -> tuple[Array, Array, Array]:
         gain = np.abs(polynomial.polyval(grid, a[j:])).max() + norm / 999 * slope
         iterate = UP * (UP * gain * SLOPE + error)
         inside = np.maximum(inside, iterate)
-    bias = UP * float(norm_of(layer.bias)) * math.sqrt(h * w) * ONE
-    return UP * (error + UP * unit * bias + TINY * ONE), bias, inside
+    return error, inside
 
 
 def norm_holds(layer: Record, norm: float, absolute: float) -> bool:
     """Whether ||J|| is at most the norm; `absolute` is a bound on || |J| ||."""
     (h, w, _), (m, n) = layer.size, layer.kernel.shape[:2]
-    h, w = (h + m // 2) ** (m > 1), (w + n // 2) ** (n > 1)  # the torus
+    if layer.kind != CIRCULAR:
+        h, w = h + m // 2, w + n // 2  # the torus
+    h, w = h ** (m > 1), w ** (n > 1)
     y, x = np.arange(m) - m // 2, np.arange(n) - n // 2
-    # At each frequency norm I - iK has to be positive, for K = C + iS with the sums of
-    # A_t cos and A_t sin, which err by gamma sum |A_t|. X + iY is [[X, -Y], [Y, X]].
-    rounding = 2 * absolute * gamma(y.size * x.size + 64) + 9 * U * norm
-    for i, j in np.ndindex(h, w):
+    # At each frequency and its opposite, ||K|| has to be at most the norm: K = C + iS
+    # with the sums of A_t cos and A_t sin, which err by gamma sum |A_t|. Of a skew
+    # kernel, norm I - iK and norm I + iK are positive. X + iY is [[X, -Y], [Y, X]].
+    error = 2 * absolute * gamma(y.size * x.size + 64)
+    for i, j in np.ndindex(h // 2 + 1, w):
         angles = 2 * np.pi * (np.add.outer(y * i * w, x * j * h) % (h * w) / (h * w))
-        cosine, sine = (np.tensordot(f(angles), layer.kernel) for f in (np.cos, np.sin))
-        shifted = sine + norm * np.eye(len(sine))
-        if not positive(np.block([[shifted, cosine], [-cosine, shifted]]), rounding):
+        c, s = (np.tensordot(f(angles), layer.kernel) for f in (np.cos, np.sin))
+        if layer.kind == SKEW:
+            shifts = (norm * np.eye(len(s)) + t for t in (s, -s))
+            blocks = (np.block([[t, c], [-c, t]]) for t in shifts)
+            holds = all(positive(block, error + 9 * U * norm) for block in blocks)
+        else:
+            root, left = np.block([[c, -s], [s, c]]) if s.any() else c, norm - error
+            holds = left > 0 and squares_hold(root / norm, (left / norm) ** 2)
+        if not holds:
             return False
     return True
+
+
+def squares_hold(root: Array, most: float) -> bool:
+    """Whether the squared norm is at most this, of a matrix known to a few units."""
+    gram = root.T @ root if root.shape[0] > root.shape[1] else root @ root.T
+    error = UP * gamma(max(root.shape) + 16) * np.trace(gram)
+    return positive(lower(most) * np.eye(len(gram)) - gram, error)
 
 
 def positive(matrix: Array, rounding: float) -> bool:
@@ -373,9 +424,7 @@ def curvature(model: Record, y: int, t: int) -> float:
     if (y, t) not in model.proven:
         lost = np.maximum(model.kernel[:, t] - model.kernel[:, y], 0)
         root = model.hidden_kernel[:, lost > 0] * np.sqrt(lost[lost > 0])
-        gram = root.T @ root if root.shape[0] > root.shape[1] else root @ root.T
-        error = gamma(max(root.shape) + 16) * np.trace(gram) + 64 * U * claim
-        holds = positive(4 * claim * np.eye(len(gram)) - gram, UP * error)
+        holds = squares_hold(root, 4 * claim)
         proven = claim >= 0 and (holds or not root.any())
         require(proven, f"the curvature {claim} of {y} over {t} is not proven")
         model.proven.add((y, t))

@@ -10,7 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from lipjax.certify import Activation, Flatten, Linear, Network, SkewConvolution
+from lipjax.certify import (
+    Activation,
+    Convolution,
+    Flatten,
+    Linear,
+    Network,
+    SkewConvolution,
+)
 from lipjax.certify.layers import Layer
 
 EXTENDED = np.longdouble
@@ -59,11 +66,14 @@ def apply(layer: Layer, z: np.ndarray, dtype: Any = EXTENDED) -> np.ndarray:
         return z.reshape(len(z), 1, 1, -1)
     if isinstance(layer, Activation):
         return _pairs(layer, z, dtype)
-    assert isinstance(layer, SkewConvolution)
+    assert isinstance(layer, (Convolution, SkewConvolution))
     n, height, width, channels = z.shape
     s = layer.stride
     z = z.reshape(n, height // s, s, width // s, s, channels)
     z = z.transpose(0, 1, 3, 5, 2, 4).reshape(n, height // s, width // s, -1)
+    if isinstance(layer, Convolution):
+        z = _convolution(z, np.asarray(layer.kernel), dtype, layer.padding)
+        return z + _as(layer.bias, dtype)
     missing = layer.kernel.shape[2] - z.shape[-1]
     x = np.pad(z, ((0, 0), (0, 0), (0, 0), (0, missing)))
     kernel, a = np.asarray(layer.kernel), _as(layer.coefficients, dtype)
@@ -73,12 +83,14 @@ def apply(layer: Layer, z: np.ndarray, dtype: Any = EXTENDED) -> np.ndarray:
     return z[..., : len(layer.bias)] + _as(layer.bias, dtype)
 
 
-def _convolution(x, kernel, dtype):
-    k = kernel.shape[0]
+def _convolution(x, kernel, dtype, padding="zero"):
+    rows, columns = kernel.shape[:2]
     height, width = x.shape[1:3]
-    padded = np.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0)))
+    margins = [(k // 2, k - 1 - k // 2) for k in (rows, columns)]
+    mode = "wrap" if padding == "circular" else "constant"
+    padded = np.pad(x, [(0, 0), *margins, (0, 0)], mode)
     views = [
-        padded[:, i : i + height, j : j + width] for i in range(k) for j in range(k)
+        padded[:, i : i + height, j : j + width] for i, j in np.ndindex(rows, columns)
     ]
     return _product(
         np.concatenate(views, -1), kernel.reshape(-1, kernel.shape[-1]), dtype

@@ -16,6 +16,7 @@ from lipjax.certify.eigenvalues import (
 )
 from lipjax.certify.eigenvalues import matrix_norm_bound as matrix_norm_bound
 from lipjax.certify.layers import Activation as Activation
+from lipjax.certify.layers import Convolution as Convolution
 from lipjax.certify.layers import Flatten as Flatten
 from lipjax.certify.layers import LayerBound as LayerBound
 from lipjax.certify.layers import SkewConvolution as SkewConvolution
@@ -27,3 +28,4 @@ from lipjax.certify.serialization import certificate_rows as certificate_rows
 from lipjax.certify.serialization import image_hash as image_hash
 from lipjax.certify.serialization import model_record as model_record
 from lipjax.certify.serialization import read_network as read_network
+from lipjax.certify.torus import convolution_norm_bound as convolution_norm_bound

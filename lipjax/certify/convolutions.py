@@ -23,16 +23,14 @@ Array = TypeVar("Array", jax.Array, np.ndarray)
 def acting_taps(kernel: Array, height: int, width: int) -> Array:
     """The middle part of a kernel, without taps that only meet the padding.
 
+    Its middle tap is at (rows // 2, columns // 2) again.
+
     Example:
       >>> acting_taps(np.zeros((3, 3, 2, 2)), 1, 8).shape
       (1, 3, 2, 2)
     """
-    k = kernel.shape[0]
-    rows, columns = (min(k // 2, side - 1) for side in (height, width))
-    middle = k // 2
-    return kernel[
-        middle - rows : middle + rows + 1, middle - columns : middle + columns + 1
-    ]
+    sides = zip(kernel.shape[:2], (height, width), strict=True)
+    return kernel[tuple(slice(max(k // 2 - n + 1, 0), k // 2 + n) for k, n in sides)]
 
 
 def skew_norm_bound(kernel: np.ndarray, height: int, width: int) -> float:
@@ -120,16 +118,16 @@ def unfolding_bound(kernel: np.ndarray) -> float:
 def absolute_norm_bound(kernel: np.ndarray) -> float:
     r"""Proven bound on || |J| ||, the convolution by the kernel's absolute values.
 
-    .. math:: \| |J| \| \le \| S \| \le \max_i \sum_j S_{ij}, \quad S = \sum_t |A_t|
+    .. math:: \| |J| \|^2 \le \| S \|^2 \le \max_i \sum_j S_{ij} \max_j \sum_i S_{ij},
+              \quad S = \sum_t |A_t|
 
-    The sum S is symmetric: its norm is at most its largest row sum. The rounding of a
-    convolution is proportional to it.
+    The rounding of a convolution is proportional to it.
 
     Args:
-      kernel: skew kernel A of shape [k, k, c, c].
+      kernel: any kernel A of shape [rows, columns, channels in, channels out].
 
     Returns:
-      A float not below the norm of |J|, for every image size.
+      A float not below the norm of |J|, for every image size and either padding.
 
     Example:
       >>> rotation = np.array([[0.0, 1.0], [-1.0, 0.0]]).reshape(1, 1, 2, 2)
@@ -137,8 +135,8 @@ def absolute_norm_bound(kernel: np.ndarray) -> float:
       True
     """
     kernel = np.abs(np.asarray(kernel, np.float64))
-    rows = kernel.sum((0, 1, 3))
-    return up(float(rows.max()) * (1 + gamma(kernel.size))) + TINY
+    rows, columns = (float(kernel.sum((0, 1, axis)).max()) for axis in (3, 2))
+    return up(math.sqrt(rows) * math.sqrt(columns) * (1 + gamma(kernel.size))) + TINY
 
 
 def _checked(kernel: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from numpy.polynomial import polynomial
 
 from lipjax import ops
@@ -23,6 +24,7 @@ from lipjax.certify.convolutions import (
     skew_norm_bound,
 )
 from lipjax.certify.rounding import HUGE, TINY, UNIT, gamma, norm_bound, up
+from lipjax.certify.torus import convolution_norm_bound
 from lipjax.ops.convolution import product_of_taps
 
 Shape = tuple[int, int, int]  # height, width, channels
@@ -149,6 +151,100 @@ def plain_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
     kernel = acting_taps(kernel, side, side)
     y = product_of_taps(x.reshape(-1, height, width, channels), kernel)
     return y.reshape(*batch, height, width, kernel.shape[-1])
+
+
+PADDINGS = {"zero": "constant", "circular": "wrap"}
+"""Of a `Convolution`, by name: the mode of `jax.numpy.pad`."""
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["kernel", "bias"],
+    meta_fields=["stride", "padding"],
+)
+@dataclasses.dataclass(frozen=True)
+class Convolution:
+    r"""x -> J x + bias after space-to-depth, J the convolution by any kernel.
+
+    .. math:: y_p = \sum_t A_t^\top x_{p+t} + b
+
+    A dense layer is one with a kernel of 1x1 taps, after `Flatten`.
+
+    Attributes:
+      kernel: A of shape [rows, columns, channels in, channels out], of any size, also
+        an even one; its tap t = 0 is the one at (rows // 2, columns // 2). The channels
+        in are those after space-to-depth.
+      bias: of shape [channels out].
+      stride: side of the space-to-depth blocks.
+      padding: "zero" or "circular": pixel p + t modulo the image's size. There a kernel
+        may be larger than the image; the taps that meet in a pixel add up.
+
+    Example:
+      >>> layer = Convolution(np.ones((1, 2, 1, 1)), np.zeros(1), padding="circular")
+      >>> layer(np.array([1.0, 2.0, 4.0]).reshape(1, 3, 1)).ravel().tolist()
+      [5.0, 3.0, 6.0]
+      >>> bound, shape = layer.bound((1, 3, 1))
+      >>> shape, 2 <= bound.lipschitz < 2 + 1e-8
+      ((1, 3, 1), True)
+    """
+
+    kernel: Numbers
+    bias: Numbers
+    stride: int = 1
+    padding: str = "zero"
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = ops.space_to_depth(x, self.stride)
+        *batch, height, width, channels = x.shape
+        rows, columns, _, out = self.kernel.shape
+        margins = [(k // 2, k - 1 - k // 2) for k in (rows, columns)]
+        padded = jnp.pad(
+            x.reshape(-1, height, width, channels),
+            [(0, 0), *margins, (0, 0)],
+            PADDINGS[self.padding],
+        )
+        size = len(padded), height, width, channels
+
+        def add(y, tap):
+            i, j, matrix = tap
+            view = lax.dynamic_slice(padded, (0, i, j, 0), size)
+            return y + ops.contract("nhwi,io->nhwo", view, matrix), None
+
+        i, j = jnp.divmod(jnp.arange(rows * columns), columns)
+        taps = jnp.reshape(self.kernel, (rows * columns, channels, out))
+        zero = jnp.zeros((*size[:3], out), jnp.result_type(x, taps))
+        y = lax.scan(add, zero, (i, j, taps))[0].reshape(*batch, height, width, out)
+        return y + jnp.expand_dims(self.bias, tuple(range(y.ndim - 1)))
+
+    def bound(self, shape: Shape) -> tuple[LayerBound, Shape]:
+        self._check(shape)
+        height, width = shape[0] // self.stride, shape[1] // self.stride
+        kernel = np.asarray(self.kernel)
+        rows, columns, channels, out = kernel.shape
+        if self.padding == "zero":  # the taps that a pixel meets
+            kernel = acting_taps(kernel, height, width)
+            rows, columns = min(rows, height), min(columns, width)
+        error = gamma(rows * columns * channels + 2)
+        offset = up(norm_bound(np.asarray(self.bias)) * math.sqrt(height * width))
+        bound = LayerBound(
+            lipschitz=convolution_norm_bound(kernel, height, width, self.padding),
+            offset=offset,
+            relative=up(error * absolute_norm_bound(kernel)),
+            absolute=up(error * offset + TINY),
+            inside=1.0,
+        )
+        return bound, (height, width, out)
+
+    def _check(self, shape: Shape) -> None:
+        sizes, stride = np.shape(self.kernel), self.stride
+        if self.padding not in PADDINGS:
+            raise ValueError(f"padding must be zero or circular: {self.padding!r}")
+        if shape[0] % stride or shape[1] % stride:
+            raise ValueError(f"{stride} does not divide {shape[0]}x{shape[1]} pixels")
+        inner = shape[2] * stride**2, *np.shape(self.bias)
+        if len(sizes) != 4 or not min(sizes) or sizes[2:] != inner:
+            raise ValueError(f"kernel {sizes} does not map {inner[0]} channels to the "
+                             f"{inner[1:]} of the bias")  # fmt: skip
 
 
 _ACTIVATIONS = {

@@ -18,6 +18,7 @@ from lipjax.certify.certifier import Certificates, Certifier
 from lipjax.certify.curvature import Curvatures
 from lipjax.certify.layers import (
     Activation,
+    Convolution,
     Flatten,
     Layer,
     LayerBound,
@@ -27,6 +28,8 @@ from lipjax.certify.network import Head, Linear, Network
 from lipjax.ops import CurvatureWeights
 
 MODEL_FORMAT = "lipjax model 2"
+PADDINGS = {"convolution": "zero", "circular_convolution": "circular"}
+"""Of the kinds of plain convolutions."""
 
 
 def model_record(certifier: Certifier, curvatures: Curvatures) -> bytes:
@@ -170,6 +173,11 @@ def _describe(layer: Layer, bound: LayerBound) -> tuple[dict[str, Any], dict[str
             "claims": (bound.norm, bound.lipschitz),
         }
         return {"kind": "skew_convolution", "stride": layer.stride}, arrays
+    if isinstance(layer, Convolution):
+        kind = next(kind for kind, p in PADDINGS.items() if p == layer.padding)
+        arrays = {"kernel": layer.kernel, "bias": layer.bias}
+        arrays["claims"] = (bound.lipschitz,)
+        return {"kind": kind, "stride": layer.stride}, arrays
     if isinstance(layer, Activation):
         angles = {f"angle{i}": angle for i, angle in enumerate(layer.angles)}
         return {"kind": layer.kind, "stride": 1}, angles
@@ -185,6 +193,9 @@ def _layer(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Layer:
         return SkewConvolution(
             arrays["kernel"], arrays["bias"], coefficients, header["stride"]
         )
+    if kind in PADDINGS:
+        parts = arrays["kernel"], arrays["bias"]
+        return Convolution(*parts, header["stride"], PADDINGS[kind])
     if kind == "flatten":
         return Flatten()
     return Activation(kind, tuple(arrays[f"angle{i}"] for i in range(len(arrays))))

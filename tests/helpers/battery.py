@@ -106,7 +106,8 @@ def cases(folder: Path) -> Iterator[Case]:
     taps = drawn_proof((3, 3, 1), [(SKEW, {"k": 5}), ("max", {})], False, folder)
     yield from near_bounds("five taps", taps)
     for name, (change, accepted) in EDGES.items():
-        proof = honest["convolutions" if "layer" in name else "curved"].copy()
+        of = {"layer": "convolutions", "plain": "torus"}.get(name.split(":")[0])
+        proof = honest[of or "curved"].copy()
         for row in proof.rows:  # the change may cost much of the radii
             for entry in (row, *row["classes"].values()):
                 entry["radius"] /= 64
@@ -186,8 +187,14 @@ def near_bounds(name: str, proof: Proof) -> Iterator[Case]:
 def true_bounds(proof: Proof) -> Iterator[tuple[Any, Any, Any]]:
     h, w, _ = proof.header["image_shape"]
     for i, fields in enumerate(proof.header["layers"]):
+        if fields["kind"] == "flatten":
+            h = w = 1
+        h, w = h // fields["stride"], w // fields["stride"]
+        if fields["kind"] in ("convolution", "circular_convolution"):
+            kernel = proof.arrays[f"layers.{i}.kernel"]
+            layer = checker.Record(kind=fields["kind"], kernel=kernel, size=(h, w, 0))
+            yield f"layers.{i}.claims", 0, torus_norm(layer)
         if fields["kind"] == "skew_convolution":
-            h, w = h // fields["stride"], w // fields["stride"]
             layer = make_layer(proof.arrays[f"layers.{i}.kernel"], (h, w))
             norm = torus_norm(layer)
             claims = proof.arrays[f"layers.{i}.claims"]

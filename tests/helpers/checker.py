@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from helpers.dense import any_convolution_matrix
 from helpers.polynomials import extremes
 from lipjax import verify as checker
 
@@ -41,14 +42,11 @@ def jacobian(layer):
 
 def torus_norm(layer):
     """The norm on the torus, by dense matrices of position space."""
-    (h, w, c), (y, x) = layer.size, (n // 2 for n in layer.kernel.shape[:2])
-    h, w = (h + y if y else 1), (w + x if x else 1)
-    matrix = np.zeros((h, w, c, h, w, c))
-    for i, j in itertools.product(range(-y, y + 1), range(-x, x + 1)):
-        tap = layer.kernel[y + i, x + j]
-        for p, q in itertools.product(range(h), range(w)):
-            matrix[p, q, :, (p + i) % h, (q + j) % w] += tap.T
-    return np.linalg.norm(matrix.reshape(h * w * c, -1), 2)
+    (h, w, _), (m, n) = layer.size, layer.kernel.shape[:2]
+    if layer.kind != "circular_convolution":
+        h, w = h + m // 2, w + n // 2
+    matrix = any_convolution_matrix(layer.kernel, h, w, "circular")
+    return np.linalg.norm(matrix, 2)
 
 
 def proven_layer(rng, coefficients, size=(4, 4), stride=1, k=3, c=4):
@@ -59,6 +57,22 @@ def proven_layer(rng, coefficients, size=(4, 4), stride=1, k=3, c=4):
     )
     norm = torus_norm(layer) * (1 + 1e-9)
     layer.claims = np.array([norm, extremes(coefficients, norm)[1] * (1 + 1e-12)])
+    return layer
+
+
+def plain_layer(rng, kind, taps, size=(4, 4), channels=2, outputs=2):
+    """A convolution or circular_convolution as read_model gives it, of norm 1.2."""
+    (h, w), (m, n) = size, taps
+    kernel = rng.normal(size=(m, n, channels, outputs))
+    if kind == "convolution":  # the taps that meet a pixel
+        kernel = kernel[max(m // 2 - h + 1, 0) : m // 2 + h]
+        kernel = kernel[:, max(n // 2 - w + 1, 0) : n // 2 + w]
+    layer = SimpleNamespace(
+        kind=kind, name="layers.0", stride=1, kernel=kernel, size=(h, w, channels),
+        bias=rng.normal(size=outputs) / 4,
+    )  # fmt: skip
+    layer.kernel = kernel * (1.2 / torus_norm(layer))
+    layer.claims = np.array([torus_norm(layer) * (1 + 1e-9)])
     return layer
 
 

@@ -80,3 +80,16 @@ def relative_error(actual, expected):
 def side_by_side(blocks):
     """The matrix [m, b n] whose blocks [b, m, n] are given."""
     return np.concatenate(list(np.asarray(blocks)), axis=1)
+
+
+def any_convolution_matrix(kernel, height, width, padding):
+    """J of the convolution by any kernel, from the definition: J z for a flat z."""
+    rows, columns, channels, out = kernel.shape
+    matrix = np.zeros((height, width, out, height, width, channels))
+    for p, q, i, j in np.ndindex(height, width, rows, columns):
+        y, x = p + i - rows // 2, q + j - columns // 2
+        if padding == "circular":
+            y, x = y % height, x % width
+        if 0 <= y < height and 0 <= x < width:
+            matrix[p, q, :, y, x] += kernel[i, j].T
+    return matrix.reshape(height * width * out, -1)

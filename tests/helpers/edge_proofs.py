@@ -1,8 +1,8 @@
 """Changes of honest proofs at the edges of what the checker accepts.
 
 Each has a name, a change of a proof in place, and whether the result is accepted. Names
-with the word "layer" are changes of a proof with convolutions; the others, of one with
-a curvature head.
+that begin with "layer:" are changes of a proof with skew convolutions, with "plain:" of
+one with others; the rest, of one with a curvature head.
 """
 
 import signal
@@ -25,13 +25,13 @@ def edge(name: str, accepted: bool = False) -> Any:
     return keep
 
 
-def field(name: str, key: str, value: Any, accepted: bool = False) -> None:
+def field(name: str, key: str, value: Any, word: str = "layer") -> None:
     """A field of the first layer."""
 
     def change(proof: Proof) -> None:
         proof.header["layers"][0][key] = value
 
-    EDGES[f"layer: {name}"] = change, accepted
+    EDGES[f"{word}: {name}"] = change, False
 
 
 def array(name: str, key: str, value: Any, accepted: bool = False) -> None:
@@ -95,6 +95,26 @@ array("layer: a large bias", "layers.0.bias", put(0, 2.0**299.9))
 array("layer: an infinite bias", "layers.0.bias", put(0, np.inf))
 array("layer: a zero kernel", "layers.2.kernel", np.zeros_like, True)
 array("layer: a kernel that is not skew", "layers.0.kernel", lambda x: x + 2.0**-52)
+array("plain: a norm below 0", "layers.0.claims", put(0, -1.0))
+array("plain: a norm of 0", "layers.0.claims", put(0, 0.0))
+array("plain: a tiny norm", "layers.0.claims", put(0, 5e-324))
+array("plain: a norm of NaN", "layers.0.claims", put(0, np.nan))
+array("plain: two claims", "layers.0.claims", lambda x: np.append(x, x[0]))
+array("plain: no claims", "layers.0.claims", lambda x: x[:0])
+array("plain: no bias", "layers.0.bias", lambda x: x[:0])
+array("plain: one bias", "layers.0.bias", lambda x: x[:1])
+array("plain: a bias too many", "layers.0.bias", lambda x: np.append(x, 0.0))
+array("plain: a kernel without rows", "layers.0.kernel", lambda x: x[:0])
+array("plain: a kernel without columns", "layers.0.kernel", lambda x: x[:, :0])
+array("plain: a kernel of three axes", "layers.0.kernel", lambda x: x[0])
+array("plain: a kernel of fewer inputs", "layers.0.kernel", lambda x: x[:, :, :3])
+array("plain: a kernel of fewer outputs", "layers.0.kernel", lambda x: x[..., :1])
+array("plain: a kernel of integers", "layers.0.kernel", lambda x: x.astype(int))
+array("plain: a zero kernel", "layers.0.kernel", np.zeros_like, True)
+array("plain: coefficients", "layers.0.coefficients", lambda x: np.ones(1))
+field("another padding", "kind", "circular convolution", word="plain")
+field("stride that divides one side", "stride", 4, word="plain")
+field("stride of 0 ", "stride", 0, word="plain")
 array("another array", "extra", lambda x: np.zeros(1))
 array("std of 0", "std", put(0, 0.0))
 array("std below 0", "std", put(0, -0.5))

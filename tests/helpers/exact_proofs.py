@@ -30,6 +30,13 @@ def layer(coefficients: list[float], width: int = 2, **settings: Any) -> Any:
     return fields, parts | {"coefficients": np.array(coefficients), "claims": claims}
 
 
+def torus(kind: str) -> Any:
+    """Two taps: a rotation of channels, and half of the neighbour."""
+    kernel = np.stack([ROTATION, np.eye(2) / 2])[None]
+    parts = {"kernel": kernel, "bias": np.full(2, 0.125), "claims": np.array([1.75])}
+    return {"kind": kind, "stride": 1}, parts
+
+
 def plain(kind: str, angles: int = 0, channels: int = 2) -> Any:
     parts = {f"angle{j}": np.zeros(channels // 2) for j in range(angles)}
     return {"kind": kind, "stride": 1}, parts
@@ -41,6 +48,8 @@ NETWORKS: dict[str, tuple[tuple[int, int, int], list[Any]]] = {
     "steep": ((1, 1, 2), [layer([0.0, 4.0]), layer([0.25, 0.5])]),
     "bent": ((1, 1, 2), [layer([0.5, 0.5, 0.0, 0.5])]),
     "pixels": ((2, 2, 1), [layer([0.5, 0.25, 0.5], 4, stride=2), plain("maxmin")]),
+    "zero padding": ((1, 2, 2), [torus("convolution")]),
+    "circular": ((1, 2, 2), [torus("circular_convolution")]),
     "maximum": ((1, 1, 2), [plain("max")]),
     "householder": ((1, 1, 2), [plain("householder", 1), layer([0.5, 0.5])]),
     "householder2": ((1, 1, 2), [plain("householder2", 3)]),

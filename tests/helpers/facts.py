@@ -65,12 +65,43 @@ def of_norm_holds(checker: Any) -> Facts:
     for k, sides in ((1, (1, 1)), (3, (2, 2))):
         taps = np.zeros((k, k, 2, 2))
         taps[k // 2, k // 2] = kernel[0, 0]
-        layer = checker.Record(kernel=taps, size=(*sides, 2))
+        layer = checker.Record(kernel=taps, size=(*sides, 2), kind=checker.SKEW)
         for scale in (1.0, 2.0**-40, 2.0**40):
             layer.kernel = taps * scale
             room = 2 * (k * k + 1) * U + 9 * U + 4 * 5 * 4 * U
             yield not checker.norm_holds(layer, scale * (1 + float(room)), scale)
             yield checker.norm_holds(layer, scale * (1 + 1e-12), scale)
+
+
+def of_plain_norms(checker: Any) -> Facts:
+    """The norm of a shifted rotation is 1, at all frequencies, real ones or not."""
+    for kind in ("convolution", "circular_convolution"):
+        for k, sides in ((1, (1, 1)), (2, (1, 3)), (3, (3, 2))):
+            taps = np.zeros((1, k, 2, 2))
+            taps[0, 0] = theorem.ROTATION
+            layer = checker.Record(kernel=taps, size=(*sides, 2), kind=kind)
+            for scale in (1.0, 2.0**-40, 2.0**40):
+                layer.kernel = taps * scale
+                room = (2 * (k + 1) + 1) * U
+                yield not checker.norm_holds(layer, scale * (1 + float(room)), scale)
+                yield checker.norm_holds(layer, scale * (1 + 1e-12), scale)
+    wide = checker.Record(
+        kernel=np.array([0.6, 0.8]).reshape(1, 1, 1, 2), size=(1, 1, 1)
+    )
+    wide.kind = "convolution"
+    yield checker.norm_holds(wide, 1 + 1e-12, 1.0)
+    wide.kernel = wide.kernel.swapaxes(2, 3)
+    yield checker.norm_holds(wide, 1 + 1e-12, 1.0)
+    yield not checker.norm_holds(wide, 1 - 1e-12, 1.0)
+
+
+def of_squares(checker: Any) -> Facts:
+    """The rounding of the matrix, of its square and of the factorisation counts."""
+    for root in (np.ones((1, 1)), np.eye(3, 5), np.eye(5, 3)):
+        n, k = max(root.shape), min(root.shape)
+        yield not checker.squares_hold(root, 1 + float((n * k + 8) * U))
+        yield checker.squares_hold(root, 1 + 1e-12)
+        yield not checker.squares_hold(2 * root, 4.0)
 
 
 def of_gains(checker: Any) -> Facts:
@@ -90,6 +121,10 @@ def of_gains(checker: Any) -> Facts:
     yield checker.gain_holds([1.0, 2.0, 1.0, 1.0], 1.0, peak * (1 + 1e-9))
 
 
+def made_by_theorem(arguments: tuple) -> Any:
+    return (theorem.layer if len(arguments) == 4 else theorem.plain)(*arguments)
+
+
 def near(found: Any, true: Fraction, more: float = 1e-12) -> bool:
     """At least the true bound, and hardly more."""
     return true <= Fraction(float(found)) <= true * (1 + Fraction(more))
@@ -104,15 +139,17 @@ def of_features(checker: Any) -> Facts:
         (1, 1.0, [(1, 5.5, 0, 1)]),
         (1, 1.0, [(1, 5.5, 5, 1)]),
         (2, 0.5, [(2, 5.5, 5, 3), (4, 6.0, 10, 1)]),
+        (2, 0.5, [(2, 2.5, 5, 3, "convolution")]),
+        (2, 0.5, [(2, 5.5, 5, 3), (2, 2.5, 5, 3, "circular_convolution")]),
     ):
-        parts = [theorem.layer(*arguments) for arguments in layers]
+        parts = [made_by_theorem(arguments) for arguments in layers]
         made = unclaimed_proofs.proof((side, side, 2), parts, 2 * side**2)
         made.arrays["std"][:] = std
         model = checker.read_model(made.model())
         checker.prove_features(model)
         true = theorem.features(layers, side, std)
         yield near(model.lipschitz, true.lipschitz)
-        bias = all(bias for _, _, bias, _ in layers)  # a bound on 0 is above 0
+        bias = all(arguments[2] for arguments in layers)  # a bound on 0 is above 0
         yield near(model.norm[0], true.norm.offset, 1e-12 if bias else 2)
         yield near(model.norm[1], true.norm.slope)
         yield near(model.error[0], true.error.offset)
@@ -191,7 +228,7 @@ def of_room(checker: Any) -> Facts:
     for k, side in ((1, 1), (3, 2)):
         taps = np.zeros((k, k, 2, 2))
         taps[k // 2, k // 2] = theorem.ROTATION
-        layer = checker.Record(kernel=taps, size=(side, side, 2))
+        layer = checker.Record(kernel=taps, size=(side, side, 2), kind=checker.SKEW)
         with coarse(checker) as (u, tau):
             kernel, factorisation = (
                 float(theorem.gamma(n)) for n in (k * k + 64, 4 + 8)
@@ -201,10 +238,36 @@ def of_room(checker: Any) -> Facts:
             yield checker.norm_holds(layer, least * (1 + 2e-7), 1.0)
 
 
+def of_plain_room(checker: Any) -> Facts:
+    """The same for plain convolutions: by a real K, and by one that is not."""
+    for k, side in ((1, 2), (2, 4)):  # sides of K in real form
+        taps = np.zeros((1, k, 2, 2))
+        taps[0, 0] = theorem.ROTATION
+        layer = checker.Record(kernel=taps, size=(1, 3, 2), kind=checker.CIRCULAR)
+        with coarse(checker) as (_, tau):
+            error = 2 * float(theorem.gamma(k + 64))
+            square, factorisation = (
+                side * float(theorem.gamma(side + n)) for n in (16, 8)
+            )
+
+            def excess(norm: float) -> float:
+                """Of the least eigenvalue, times norm^2, over what is subtracted."""
+                room = (norm - error) ** 2 - 1  # noqa: B023
+                return room * (1 - 4 * factorisation) - square - tau * norm**2  # noqa: B023
+
+            low, high = 1.0, 2.0
+            for _ in range(60):
+                middle = (low + high) / 2
+                low, high = (low, middle) if excess(middle) > 0 else (middle, high)
+            yield not checker.norm_holds(layer, low * (1 - 2e-7), 1.0)
+            yield checker.norm_holds(layer, low * (1 + 2e-7), 1.0)
+
+
 def of_rounding(checker: Any) -> Facts:
     """Bounds and radii are those of the theorem, for a coarser arithmetic."""
-    layers = [(2, 5.5, 5, 3), (4, 6.0, 10, 1)]
-    parts = [theorem.layer(*arguments) for arguments in layers]
+    layers: list[tuple] = [(2, 5.5, 5, 3), (4, 6.0, 10, 1)]
+    layers += [(1, 1.5, 5, 3, "circular_convolution"), (1, 1.5, 5, 3, "convolution")]
+    parts = [made_by_theorem(arguments) for arguments in layers]
     made = unclaimed_proofs.proof((2, 2, 2), parts, 8)
     hidden = np.resize([0.5, -0.25, 0.75, 1.0, -0.5, 0.125, -1.0], (8, 3))
     outer = np.array([[1.0, 0.0, -2.0], [3.0, 0.0, 1.0], [-4.0, 2.0, 1.0]])
@@ -302,8 +365,9 @@ def of_programs(checker: Any, files: dict[str, bytes], folder: Path) -> Facts:
 
 
 OF_FUNCTIONS: list[Callable[[Any], Facts]] = [
-    of_gamma, of_lower, of_norms, of_positive, of_norm_holds, of_gains, of_features,
-    of_heads, of_curvatures, of_rounding, of_room, of_messages,
+    of_gamma, of_lower, of_norms, of_positive, of_norm_holds, of_plain_norms,
+    of_squares, of_gains, of_features, of_heads, of_curvatures, of_rounding, of_room,
+    of_plain_room, of_messages,
 ]  # fmt: skip
 
 

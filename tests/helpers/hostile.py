@@ -11,7 +11,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from lipjax.certify import Activation, Flatten
+from helpers.oracle import met
+from lipjax.certify import Activation, Convolution, Flatten
 from lipjax.certify.network import Linear
 
 LEAST_NORMAL = sys.float_info.min
@@ -105,12 +106,30 @@ class Hostile:
             return z.reshape(1, 1, -1)
         if isinstance(layer, Activation):
             return self.activation(layer, z)
-        return self.convolution(layer, z)
-
-    def convolution(self, layer, z):
-        (h, w, c), s, width = z.shape, layer.stride, layer.kernel.shape[2]
+        (h, w, c), s = z.shape, layer.stride
         h, w = h // s, w // s
         z = z.reshape(h, s, w, s, c).transpose(0, 2, 4, 1, 3).reshape(h, w, -1)
+        if isinstance(layer, Convolution):
+            return self.plain_convolution(layer, z)
+        return self.convolution(layer, z)
+
+    def plain_convolution(self, layer, z):
+        kernel, bias = np.asarray(layer.kernel), np.asarray(layer.bias).tolist()
+        h, w, _ = z.shape
+        terms = {
+            place: [(1.0, bias[place[-1]])] for place in np.ndindex(h, w, len(bias))
+        }
+        for p, q, i, j, r, s in met(layer, h, w):
+            for o in range(len(bias)):
+                taps = kernel[i, j, :, o].tolist()
+                terms[p, q, o] += zip(taps, z[r, s].tolist(), strict=True)
+        result = np.zeros((h, w, len(bias)))
+        for place, products in terms.items():
+            result[place] = self.dot(products)
+        return result
+
+    def convolution(self, layer, z):
+        (h, w, _), width = z.shape, layer.kernel.shape[2]
         z = np.pad(z, [(0, 0), (0, 0), (0, width - z.shape[-1])])
         a, bias = layer.coefficients, np.asarray(layer.bias).tolist()
         half, kernel = len(layer.kernel) // 2, np.asarray(layer.kernel)

@@ -10,7 +10,7 @@ import zipfile
 
 import numpy as np
 
-from helpers.oracle_by_definition import EXACT, NUMPY, Definition, skew_matrix
+from helpers.oracle_by_definition import EXACT, NUMPY, Definition, jacobian
 from helpers.polynomials import extremes
 from helpers.small_proofs import Proof, npz, true_curvature
 
@@ -78,9 +78,17 @@ def bounds_are_true(proof: Proof) -> None:
     for i, fields in enumerate(proof.header["layers"]):
         if fields["kind"] == "flatten":
             h = w = 1
+        h, w = h // fields["stride"], w // fields["stride"]
+        if fields["kind"] in ("convolution", "circular_convolution"):
+            kernel, circular = (
+                proof.arrays[f"layers.{i}.kernel"],
+                "circ" in fields["kind"],
+            )
+            matrix = jacobian(kernel, h, w, circular)
+            (norm,) = proof.arrays[f"layers.{i}.claims"].tolist()
+            assert np.linalg.norm(matrix, 2) <= norm * up
         if fields["kind"] == "skew_convolution":
-            h, w = h // fields["stride"], w // fields["stride"]
-            matrix = skew_matrix(proof.arrays[f"layers.{i}.kernel"], h, w)
+            matrix = jacobian(proof.arrays[f"layers.{i}.kernel"], h, w)
             np.testing.assert_array_equal(matrix, -matrix.T)
             norm, lipschitz = proof.arrays[f"layers.{i}.claims"].tolist()
             assert np.linalg.norm(matrix, 2) <= norm * up

@@ -6,7 +6,14 @@ import math
 import numpy as np
 
 from lipjax import ops
-from lipjax.certify import Activation, Flatten, Linear, Network, SkewConvolution
+from lipjax.certify import (
+    Activation,
+    Convolution,
+    Flatten,
+    Linear,
+    Network,
+    SkewConvolution,
+)
 from lipjax.ops import CurvatureWeights
 
 SHAPES = [
@@ -92,11 +99,28 @@ def layer(rng, shape):
         return Flatten(), (1, 1, h * w * c)
     stride = 2 if h == w == 2 and rng.random() < 0.5 else 1
     h, w, c = h // stride, w // stride, c * stride**2
+    if rng.random() < 0.3:
+        made = plain(rng, c, h, w, stride)
+        return made, (h, w, len(made.bias))
     width = max(2, c + int(rng.random() < 0.05))
     out = c if rng.random() < 0.9 else int(rng.integers(1, width + 1))
     bias = numbers(rng, out) * scale(rng) if rng.random() < 0.3 else np.zeros(out)
     made = SkewConvolution(kernel(rng, width, h, w), bias, coefficients(rng), stride)
     return made, (h, w, out)
+
+
+def plain(rng, c, height, width, stride):
+    """A plain convolution, of taps of any number; often they only move channels."""
+    few = height == width == 1 and rng.random() < 0.7
+    m, n = (1, 1) if few else rng.integers(1, 4, 2).tolist()
+    out = c if rng.random() < 0.7 else int(rng.integers(1, 4))
+    a = numbers(rng, m, n, c, out) / c
+    if rng.random() < 0.4:
+        a = np.zeros((m, n, c, out))
+        a[rng.integers(m), rng.integers(n)] = np.eye(c, out)
+    bias = numbers(rng, out) * scale(rng) if rng.random() < 0.3 else np.zeros(out)
+    padding = str(rng.choice(["zero", "circular"]))
+    return Convolution(a * scale(rng), bias, stride, padding)
 
 
 def head(rng, features):
@@ -219,6 +243,10 @@ def _mutated(rng, net):
         )
     if isinstance(old, SkewConvolution):
         return replaced(net, i, _convolution(rng, old))
+    if isinstance(old, Convolution):
+        name = str(rng.choice(["kernel", "bias"]))
+        made = dataclasses.replace(old, **{name: change(rng, getattr(old, name))})
+        return replaced(net, i, made)
     return net
 
 

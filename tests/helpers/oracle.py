@@ -11,7 +11,7 @@ import math
 import numpy as np
 from flint import arb, arb_mat, ctx
 
-from lipjax.certify import Activation, Flatten, SkewConvolution
+from lipjax.certify import Activation, Convolution, Flatten, SkewConvolution
 from lipjax.certify.network import Linear
 
 BITS = 400
@@ -95,6 +95,8 @@ def applied(layer, z):
         return z.reshape(len(z), 1, 1, -1)
     if isinstance(layer, SkewConvolution):
         return _convolved(layer, z)
+    if isinstance(layer, Convolution):
+        return _plainly_convolved(layer, z)
     return _activated(layer, z)
 
 
@@ -108,10 +110,44 @@ def jacobian(kernel, height, width):
     return matrix.reshape(height * width * c, -1)
 
 
+def _blocks(z, s):
+    """Space-to-depth."""
+    n, h, w, c = z.shape
+    z = z.reshape(n, h // s, s, w // s, s, c).transpose(0, 1, 3, 5, 2, 4)
+    return z.reshape(n, h // s, w // s, -1)
+
+
+def met(layer: Convolution, height, width):
+    """The taps that a pixel meets, and where: (p, q, i, j, row, column)."""
+    m, n = layer.kernel.shape[:2]
+    for p, q, i, j in np.ndindex(height, width, m, n):
+        r, s = p + i - m // 2, q + j - n // 2
+        if layer.padding == "circular":
+            r, s = r % height, s % width
+        if 0 <= r < height and 0 <= s < width:
+            yield p, q, i, j, r, s
+
+
+def plain_jacobian(layer: Convolution, height, width, numbers=np.asarray):
+    """J of a convolution, [h w out, h w in], its folded taps added up as `numbers`."""
+    kernel = numbers(layer.kernel)
+    _, _, c, out = kernel.shape
+    matrix = np.full((height, width, out, height, width, c), numbers(0.0).item())
+    for p, q, i, j, r, s in met(layer, height, width):
+        matrix[p, q, :, r, s] = matrix[p, q, :, r, s] + kernel[i, j].T
+    return matrix.reshape(height * width * out, -1)
+
+
+def _plainly_convolved(layer: Convolution, z):
+    z = _blocks(z, layer.stride)
+    n, h, w, _ = z.shape
+    product = z.reshape(n, -1) @ plain_jacobian(layer, h, w, balls).T
+    return product.reshape(n, h, w, -1) + balls(layer.bias)
+
+
 def _convolved(layer: SkewConvolution, z):
-    (n, h, w, c), s, width = z.shape, layer.stride, layer.kernel.shape[2]
-    h, w = h // s, w // s
-    z = z.reshape(n, h, s, w, s, c).transpose(0, 1, 3, 5, 2, 4).reshape(n, h, w, -1)
+    width, z = layer.kernel.shape[2], _blocks(z, layer.stride)
+    n, h, w, _ = z.shape
     padded = np.full((n, h, w, width), ZERO, object)
     padded[..., : z.shape[-1]] = z
     x = arb_mat(padded.reshape(n, -1).T.tolist())

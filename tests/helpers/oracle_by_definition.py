@@ -35,25 +35,42 @@ def where(condition: Array, x: Array, y: Array) -> Array:
     return np.where(condition.astype(bool), x, y)
 
 
-def skew_matrix(kernel: Array, h: int, w: int) -> Array:
+def jacobian(kernel: Array, h: int, w: int, circular: bool = False) -> Array:
     """J as a dense matrix: (J z)_p is the sum of A_t^T z_(p+t)."""
-    k, _, c, _ = kernel.shape
-    matrix = np.zeros((h, w, c, h, w, c), kernel.dtype)
-    for p, q, i, j in np.ndindex(h, w, k, k):
-        y, x = p + i - k // 2, q + j - k // 2
+    m, n, c, out = kernel.shape
+    matrix = np.zeros((h, w, out, h, w, c), kernel.dtype)
+    for p, q, i, j in np.ndindex(h, w, m, n):
+        y, x = p + i - m // 2, q + j - n // 2
+        if circular:
+            y, x = y % h, x % w
         if 0 <= y < h and 0 <= x < w:
             matrix[p, q, :, y, x] += kernel[i, j].T
-    return matrix.reshape(h * w * c, -1)
+    return matrix.reshape(h * w * out, -1)
+
+
+def blocks_of(z: Array, s: int, width: int, f: Any) -> Array:
+    """Space-to-depth, and zero channels."""
+    n, h, w, c = z.shape
+    blocks = np.zeros((n, h // s, w // s, width)) * f.number(0.0)
+    for channel, i, j in np.ndindex(c, s, s):
+        blocks[..., channel * s * s + i * s + j] = z[:, i::s, j::s, channel]
+    return blocks
+
+
+def plain_convolution(
+    z: Array, s: int, kernel: Array, bias: Array, circular: bool, f: Any
+) -> Array:
+    blocks = blocks_of(z, s, kernel.shape[2], f)
+    n, h, w, _ = blocks.shape
+    product = blocks.reshape(n, -1) @ jacobian(kernel, h, w, circular).T
+    return product.reshape(n, h, w, -1) + bias
 
 
 def convolution(z: Array, s: int, parts: list[Array], f: Any) -> Array:
     kernel, bias, coefficients = parts
-    (n, h, w, c), width = z.shape, kernel.shape[2]
-    blocks = np.zeros((n, h // s, w // s, width)) * f.number(0.0)
-    for channel, i, j in np.ndindex(c, s, s):
-        blocks[..., channel * s * s + i * s + j] = z[:, i::s, j::s, channel]
-    matrix = skew_matrix(kernel, h // s, w // s).T
-    flat = blocks.reshape(n, -1)
+    blocks = blocks_of(z, s, kernel.shape[2], f)
+    n, h, w, _ = blocks.shape
+    matrix, flat = jacobian(kernel, h, w).T, blocks.reshape(n, -1)
     result, power = 0 * flat, flat
     for a in coefficients:
         result = result + a * power
@@ -112,6 +129,10 @@ class Definition:
                 keys = ("kernel", "bias", "coefficients")
                 parts = [arrays[f"{name}.{key}"] for key in keys]
                 z = convolution(z, fields["stride"], parts, f)
+            elif kind.endswith("convolution"):
+                keys, circular = ("kernel", "bias"), kind.startswith("circular")
+                kernel, bias = (arrays[f"{name}.{key}"] for key in keys)
+                z = plain_convolution(z, fields["stride"], kernel, bias, circular, f)
             elif kind == "flatten":
                 z = z.reshape(len(z), 1, 1, -1)
             else:

@@ -18,6 +18,7 @@ from helpers import oracle
 from helpers.hostile import Hostile
 from lipjax import verify as checker
 from lipjax.certify import (
+    Convolution,
     SkewConvolution,
     model_record,
     network_bound,
@@ -128,7 +129,7 @@ def checkers_proof(record):
         checker.prove_head(model)
     layers = []
     for layer in model.layers:
-        if layer.kind == "skew_convolution":
+        if layer.kind in checker.PARTS:
             rounding, _, inside = found.pop(0)
             layers.append(Contract(rounding[1], rounding[0], inside[1]))
         else:
@@ -210,6 +211,7 @@ def _ratios(subject, x, random, jax_too):
         for name, proof in proofs.items():
             relative, absolute, inside = proof.layers[index]
             kind = "convolution" if convolution else layer.__class__.__name__.lower()
+            kind = "plain convolution" if isinstance(layer, Convolution) else kind
             kind = getattr(layer, "kind", kind)
             bound = arb(relative) * size + absolute
             found.append((f"{kind} {name}", oracle.ratio(loss, bound)))

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from helpers.checker import proven_layer
+from helpers.checker import plain_layer, proven_layer
 from helpers.oracle_by_definition import NUMPY, Definition
 from lipjax import verify as checker
 
@@ -144,6 +144,7 @@ def drawn_proof(
 def random_layer(
     rng: np.random.Generator, kind: str, shape: tuple[int, ...], k: int = 3,
     stride: int = 1, polynomial: Any = TAYLOR, width: int = 2, outputs: int = 2,
+    taps: tuple[int, int] = (3, 3),
 ) -> tuple[dict, dict, tuple[int, ...]]:  # fmt: skip
     h, w, c = shape
     fields = {"kind": kind, "stride": stride}
@@ -152,6 +153,11 @@ def random_layer(
         parts = {"kernel": layer.kernel, "bias": rng.normal(size=outputs) / 4}
         parts |= {"coefficients": layer.coefficients, "claims": layer.claims}
         return fields, parts, (h // stride, w // stride, outputs)
+    if kind in checker.PARTS:
+        h, w, c = h // stride, w // stride, c * stride**2
+        layer = plain_layer(rng, kind, taps, (h, w), c, outputs)
+        parts = {"kernel": layer.kernel, "bias": layer.bias, "claims": layer.claims}
+        return fields, parts, (h, w, outputs)
     if kind == "flatten":
         return fields, {}, (1, 1, h * w * c)
     count = checker.ANGLES[kind]
@@ -280,6 +286,18 @@ SHAPES: dict[str, tuple[tuple[int, int, int], list[tuple[str, dict]], bool]] = {
         False,
     ),
     "curved": ((1, 1, 2), [(SKEW, {"k": 1}), ("householder", {})], True),
+    "torus": (
+        (2, 4, 1),
+        [
+            ("circular_convolution", {"taps": (2, 3), "stride": 2}),
+            ("maxmin", {}),
+            ("convolution", {"taps": (3, 4), "outputs": 4}),
+            ("max", {}),
+            ("flatten", {}),
+            ("convolution", {"taps": (1, 1), "outputs": 3}),  # a dense layer
+        ],
+        False,
+    ),
     "pooled": (
         (2, 2, 1),
         [

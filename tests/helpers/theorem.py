@@ -54,13 +54,28 @@ def layer(B: int, L: float, bias: int, k: int = 1) -> tuple[dict, Any]:
     return {"kind": "skew_convolution", "stride": 1}, parts
 
 
+def plain(B: int, L: float, bias: int, k: int, kind: str) -> tuple[dict, Any]:
+    """J + bias, for J = B times a rotation of channels; the bias's norm."""
+    fields, parts = layer(B, L, bias, k)
+    del parts["coefficients"]
+    return fields | {"kind": kind}, parts | {"claims": np.array([L])}
+
+
 def features(layers: list[tuple], side: int, std: float) -> Features:
     """L, N and E of layers with these arguments, on side^2 pixels."""
     lipschitz = 1 / Fraction(std)
     norm = Affine(TAU, 1 + gamma(4))
     error, largest = Affine(TAU, gamma(4)), fixed(0)
-    for B, L, bias, k in layers:
-        unit = gamma(min(k, side) ** 2 * 2 + 2)
+    for B, L, bias, k, *kind in layers:
+        taps = k if kind == ["circular_convolution"] else min(k, side)
+        unit = gamma(taps**2 * 2 + 2)
+        if kind:
+            outside, largest = Fraction(bias) * side, norm
+            executed = norm.times(unit * B) + fixed(unit * outside + TAU)
+            error = error.times(Fraction(L)) + executed
+            norm = norm.times(Fraction(L)) + fixed(outside) + executed
+            lipschitz *= Fraction(L)
+            continue
         a0, a1, L = Fraction(3), Fraction(4, B), Fraction(L)
         last = Affine(TAU, unit * a1)  # e_1
         kept = last.times(B * Fraction(ABOVE)) + fixed(TAU)

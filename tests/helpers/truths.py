@@ -12,6 +12,7 @@ from flint import arb
 from helpers import oracle
 from lipjax import verify as checker
 from lipjax.certify import (
+    Convolution,
     Flatten,
     SkewConvolution,
     absolute_norm_bound,
@@ -31,10 +32,14 @@ def ratios(subject, random):
         found[name] = max(found.get(name, 0.0), ratio)
 
     if subject.bound:
-        bounds = [bound for bound in subject.bound.layers if bound.norm is not None]
-        convolutions = convolutions_of(subject.network)
-        for (layer, h, w), bound in zip(convolutions, bounds, strict=True):
+        for layer, h, w, bound in convolutions_of(
+            subject.network, subject.bound.layers
+        ):
             kernel = np.asarray(layer.kernel)
+            if isinstance(layer, Convolution):
+                j = oracle.plain_jacobian(layer, h, w)
+                record("norm of a plain J", attained_norm(j), bound.lipschitz)
+                continue
             j = oracle.jacobian(kernel, h, w)
             record("norm of J", attained_norm(j), bound.norm)
             absolute = absolute_norm_bound(acting_taps(kernel, h, w))
@@ -53,19 +58,24 @@ def ratios(subject, random):
 @oracle.exactly
 def forged_ratios(subject, random):
     """The same for a claim of one layer that was lowered and is accepted still."""
-    layers = [a for a in subject.model.layers if a.kind == "skew_convolution"]
+    layers = [a for a in subject.model.layers if a.kind in checker.PARTS]
     if not layers:
         return {}
-    index, which = random.randrange(len(layers)), random.randrange(2)
+    index = random.randrange(len(layers))
     layer = copy.deepcopy(layers[index])
+    which = random.randrange(len(layer.claims))
     layer.claims[which] *= 1 - 2.0 ** -random.randint(1, 50)
     try:
         with np.errstate(all="ignore"), checker.reading("layer", checker.Rejected):
             checker.prove_convolution(layer)
     except checker.Rejected:
         return {}
-    convolution, *sides = convolutions_of(subject.network)[index]
-    norm, gain = layer.claims.tolist()
+    found = convolutions_of(subject.network, subject.model.layers)
+    convolution, *sides, _ = found[index]
+    norm, gain = layer.claims.tolist()[0], layer.claims.tolist()[-1]
+    if isinstance(convolution, Convolution):
+        j = oracle.plain_jacobian(convolution, *sides)
+        return {"forged plain norm": oracle.ratio(attained_norm(j), arb(norm))}
     if which:
         true, claim = attained_gain(layer.coefficients, norm), gain * checker.UP
     else:
@@ -74,13 +84,13 @@ def forged_ratios(subject, random):
     return {f"forged {('norm', 'lipschitz')[which]}": oracle.ratio(true, arb(claim))}
 
 
-def convolutions_of(network):
-    """The skew convolutions, with their height and width after the stride."""
+def convolutions_of(network, bounds):
+    """The convolutions, with their height and width after the stride, and bounds."""
     (height, width, _), found = network.image_shape, []
-    for layer in network.layers:
-        if isinstance(layer, SkewConvolution):
+    for layer, bound in zip(network.layers, bounds, strict=True):
+        if isinstance(layer, (Convolution, SkewConvolution)):
             height, width = height // layer.stride, width // layer.stride
-            found.append((layer, height, width))
+            found.append((layer, height, width, bound))
         elif isinstance(layer, Flatten):
             height = width = 1
     return found

@@ -60,6 +60,14 @@ def taps(k: int, border: float = 0.0) -> np.ndarray:
     return kernel
 
 
+def plain(kernel: Any, circular: bool = True, stride: int = 1) -> Any:
+    """A plain convolution with a generous claim."""
+    sums = [np.abs(kernel).sum(axis=axis).max() for axis in ((0, 1, 2), (0, 1, 3))]
+    parts = {"kernel": kernel, "bias": np.full(kernel.shape[3], 0.125)}
+    parts |= {"claims": np.array([1.001 * np.sqrt(np.prod(sums))])}
+    return {"kind": "circular_" * circular + "convolution", "stride": stride}, parts
+
+
 PLAIN = {"kind": "flatten", "stride": 1}, {}
 HALF = layer(np.zeros((1, 1, 4, 4)), 4, 0.5)
 
@@ -99,3 +107,18 @@ def proofs() -> Iterator[tuple[str, Proof, bool]]:
         far = layer(taps(k, 100.0), 2, 1.0, 0.5)
         far[1]["claims"] = layer(taps(1), 2, 1.0, 0.5)[1]["claims"]
         yield f"{k} taps that meet one pixel", proof((1, 1, 2), [far], 2), True
+    for circular in (False, True):
+        name = f"circular {circular}: "
+        for m, n, h, w in ((1, 1, 1, 1), (2, 3, 3, 2), (4, 1, 2, 3), (5, 6, 2, 1)):
+            kernel = np.resize([0.5, -0.25, 0.75, 1.0, -1.0], (m, n, 2, 1))
+            made = proof((h, w, 2), [plain(kernel, circular)], h * w)
+            yield name + f"{m}x{n} taps on {h}x{w}", made, True
+        wide = plain(np.full((1, 1, 4, 5), 0.5), circular, 2)
+        yield name + "a stride", proof((2, 4, 1), [wide], 10), True
+        narrow = plain(np.full((1, 1, 5, 5), 0.5), circular, 2)
+        yield name + "a channel too many", proof((2, 4, 1), [narrow], 10), False
+        far = np.zeros((3, 3, 2, 2))
+        far[1, 1], far[0, 0] = J, 100 * J
+        made = proof((1, 1, 2), [plain(far, circular)], 2)
+        made.arrays["layers.0.claims"][:] = 1.001
+        yield name + "a tap that meets nothing, or all", made, not circular

@@ -1,4 +1,4 @@
-"""Blocks of a trunk, and the activations and poolings that have a name."""
+"""Blocks of a trunk, and the convolutions, activations and poolings with a name."""
 
 from __future__ import annotations
 
@@ -9,15 +9,25 @@ import flax.linen as nn
 import jax
 
 from lipjax.nn import (
+    BlockConvolutionOrthogonal,
+    CayleyConv,
     ChannelMaxPool,
     Householder,
     HouseholderOrder2,
     MaxMin,
     ProjectionPool,
+    ReflectorConv,
     SkewOrthogonalConv,
+    StridedConv,
 )
 
 Named = Mapping[str, type[nn.Module]]
+CONVOLUTIONS: Mapping[str, type[StridedConv]] = {
+    "soc": SkewOrthogonalConv,
+    "bcop": BlockConvolutionOrthogonal,
+    "cayley": CayleyConv,
+    "reflector": ReflectorConv,
+}
 ACTIVATIONS: Named = {
     "maxmin": MaxMin,
     "householder": Householder,
@@ -29,13 +39,14 @@ POOLINGS: Named = {"max": ChannelMaxPool, "projection": ProjectionPool}
 class Block(nn.Module):
     """A convolution, then an activation or a pooling of its channels."""
 
-    conv: SkewOrthogonalConv
+    conv: StridedConv
     activation: nn.Module
 
     def __call__(
         self, x: jax.Array, train: bool = False, update_stats: bool = False
     ) -> jax.Array:
-        return self.activation(self.conv(x, train, update_stats))
+        conv: Any = self.conv
+        return self.activation(conv(x, train, update_stats))
 
 
 def new_module(given: str | nn.Module, named: Named, param_dtype: Any) -> nn.Module:

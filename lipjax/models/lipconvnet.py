@@ -10,14 +10,20 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lipjax.models.block import ACTIVATIONS, POOLINGS, Block, new_module
+from lipjax.models.block import (
+    ACTIVATIONS,
+    CONVOLUTIONS,
+    POOLINGS,
+    Block,
+    new_module,
+)
 from lipjax.nn import (
     CurvatureHead,
     ExpApproximation,
     Head,
     NormalizedHead,
     OrthogonalHead,
-    SkewOrthogonalConv,
+    StridedConv,
 )
 
 HEADS = ("orthogonal", "normalized", "curvature")
@@ -33,6 +39,12 @@ class LipConvNet(nn.Module):
     layer has a pooling unless the head is a `CurvatureHead`. The published networks
     have five stages: LipConvNet-5 to -40 are `layers_per_stage` = 1 to 8.
 
+    Beside skew-orthogonal convolutions ("soc"), which pad with zeros, there are three
+    with circular padding: block convolutions ("bcop"), Cayley convolutions ("cayley")
+    and block reflectors ("reflector"). On images smaller than the kernel their taps
+    wrap around. A Cayley convolution of stride 2 has k // 2 taps per side, at least 1,
+    as published.
+
     An activation, pooling or head is one of this library's, by name, or any Linen
     module. Each block gets a copy of the activation or pooling, with parameters of its
     own. Activations and poolings map [n, h, w, c] to [n, h, w, c'] and must be
@@ -47,13 +59,14 @@ class LipConvNet(nn.Module):
       width: channels after the initial layer, even.
       kernel_size: k of all stages but the last, odd.
       use_bias: whether the blocks' convolutions add a bias.
+      conv: "soc", "bcop", "cayley" or "reflector".
       activation: "maxmin", "householder", "householder2" or a module.
       pooling: "max", "projection" or a module.
       head: "orthogonal", "normalized", "curvature" or a module.
       hidden: hidden units of the head named "curvature".
       mean: per channel, subtracted from pixels in [0, 1].
       std: per channel, divides them.
-      exp: how the exponential is approximated; the same in all layers.
+      exp: how "soc" and the orthogonal head approximate the exponential.
       dtype: of the computation, float32 if None; the curvature head computes in
         `param_dtype`.
       param_dtype: of the parameters.
@@ -63,7 +76,8 @@ class LipConvNet(nn.Module):
     head's input [n, D]. `predict(x, constants)` gives classes and signed radii in
     feature space, see `predict_with_radius`.
 
-    State: singular vectors in "spectral". Only a call with `update_stats=True` changes
+    State: singular vectors in "spectral", of skew-orthogonal convolutions and the heads
+    but the normalised one; without them there is no such collection. Only a call with `update_stats=True` changes
     them, by one step of the power iteration; "spectral" must then be mutable.
 
     Raises:
@@ -90,6 +104,7 @@ class LipConvNet(nn.Module):
     width: int = 32
     kernel_size: int = 3
     use_bias: bool = True
+    conv: str = "soc"
     activation: str | nn.Module = "maxmin"
     pooling: str | nn.Module = "max"
     head: str | nn.Module = "normalized"
@@ -155,7 +170,7 @@ class LipConvNet(nn.Module):
         logits = self(x, True, update_stats)
         return logits, self.classifier.penalty(logits, labels)
 
-    def plan(self) -> Iterator[tuple[str, SkewOrthogonalConv, nn.Module]]:
+    def plan(self) -> Iterator[tuple[str, StridedConv, nn.Module]]:
         """Name, convolution and activation or pooling of every block, in order."""
         yield "initial", self._conv(self.width), self._activation()
         channels, depth = self.width, self.layers_per_stage
@@ -188,16 +203,22 @@ class LipConvNet(nn.Module):
     def _has_curvature_head(self) -> bool:
         return self.head == "curvature" or isinstance(self.head, CurvatureHead)
 
-    def _conv(self, features: int, strides: int = 1, kernel_size: int | None = None):
-        return SkewOrthogonalConv(
+    def _conv(
+        self, features: int, strides: int = 1, kernel_size: int | None = None
+    ) -> StridedConv:
+        size = kernel_size or self.kernel_size
+        if self.conv == "cayley" and strides > 1:
+            size = max(1, size // 2)
+        settings: dict[str, Any] = {"exp": self.exp} if self.conv == "soc" else {}
+        return CONVOLUTIONS[self.conv](
             features,
-            kernel_size=kernel_size or self.kernel_size,
+            kernel_size=size,
             strides=strides,
             use_bias=self.use_bias,
-            exp=self.exp,
             dtype=self.dtype,
             param_dtype=self.param_dtype,
             parent=None,
+            **settings,
         )
 
     def _activation(self) -> nn.Module:
@@ -231,6 +252,10 @@ def _check(model: LipConvNet) -> None:
     if not all(map(math.isfinite, (*model.mean, *model.std))) or min(model.std) <= 0:
         raise ValueError(
             f"mean must be finite and std positive: {model.mean}, {model.std}"
+        )
+    if model.conv not in CONVOLUTIONS:
+        raise ValueError(
+            f"unknown conv {model.conv!r}: choose from {tuple(CONVOLUTIONS)}"
         )
     for field, known in (
         ("activation", tuple(ACTIVATIONS)),

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 from flax.linen import dtypes
 
 from lipjax import ops
-from lipjax.nn.soc import ExpApproximation, SkewOrthogonalConv, symmetric_uniform
+from lipjax.nn.soc import ExpApproximation, SkewOrthogonalConv
 from lipjax.nn.spectral import SPECTRAL, vectors_of
+from lipjax.nn.strided import symmetric_uniform
 
 
 class Head(Protocol):

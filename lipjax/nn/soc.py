@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from flax.linen import dtypes
 
 from lipjax import ops
 from lipjax.nn.spectral import scale_estimate, vectors_of, with_scale
+from lipjax.nn.strided import StridedConv, plus_bias
 from lipjax.ops import Coefficients
 
 
@@ -55,7 +53,7 @@ class ExpApproximation:
         )
 
 
-class SkewOrthogonalConv(nn.Module):
+class SkewOrthogonalConv(StridedConv):
     r"""Skew-orthogonal convolution (SOC): x -> p(J) x + b, p close to exp.
 
     J is the stride-1 convolution with zero padding by the skew kernel
@@ -105,15 +103,7 @@ class SkewOrthogonalConv(nn.Module):
       ((1, 2, 2, 8), '1.000')
     """
 
-    features: int
-    kernel_size: int | Sequence[int] = 3
-    strides: int | Sequence[int] = 1
-    use_bias: bool = True
-    kernel_init: nn.initializers.Initializer | None = None
-    bias_init: nn.initializers.Initializer | None = None
     exp: ExpApproximation = ExpApproximation()
-    dtype: Any = None
-    param_dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
@@ -131,44 +121,11 @@ class SkewOrthogonalConv(nn.Module):
             skew, scale = with_scale(kernel, jax.lax.stop_gradient(skew), vectors)
         x, skew, bias = dtypes.promote_dtype(x, skew, bias, dtype=self.dtype)
         y = self.exp.apply(ops.with_channels(x, channels), skew, scale, train)
-        y = ops.with_channels(y, self.features)
-        if bias is None:
-            return y
-        return y + jnp.expand_dims(bias, tuple(range(y.ndim - 1)))
-
-    @property
-    def stride(self) -> int:
-        """The s of the strides s or (s, s)."""
-        return _square("strides", self.strides)
+        return plus_bias(ops.with_channels(y, self.features), bias)
 
     def _parameters(self, channels: int) -> tuple[jax.Array, jax.Array | None]:
         """The kernel and the bias, if there is one."""
-        k = _square("kernel_size", self.kernel_size)
-        limit, dtype = channels**-0.5, self.param_dtype
+        k, limit = self.size, channels**-0.5
         init = self.kernel_init or nn.initializers.normal(limit)
-        kernel = self.param("kernel", init, (k, k, channels, channels), dtype)
-        if not self.use_bias:
-            return kernel, None
-        init = self.bias_init or symmetric_uniform(limit)
-        return kernel, self.param("bias", init, (self.features,), dtype)
-
-
-def _square(field: str, size: int | Sequence[int]) -> int:
-    """The side k of a size k or (k, k).
-
-    Raises:
-      ValueError: for any other size; it names the field.
-    """
-    sides = (size, size) if isinstance(size, int) else tuple(size)
-    if len(sides) != 2 or sides[0] != sides[1]:
-        raise ValueError(f"{field} must be an integer or two equal ones: {size}")
-    return sides[0]
-
-
-def symmetric_uniform(limit: float) -> nn.initializers.Initializer:
-    """Initializer of the uniform distribution on [-limit, limit]."""
-
-    def init(key, shape, dtype):
-        return jax.random.uniform(key, shape, dtype, -limit, limit)
-
-    return init
+        shape = (k, k, channels, channels)
+        return self.param("kernel", init, shape, self.param_dtype), self.bias(limit)

@@ -92,7 +92,7 @@ def refresh_spectral(variables, steps: int = 50):
       steps: how many steps.
 
     Returns:
-      The new collection "spectral".
+      The new collection "spectral"; an empty one if the module has none.
 
     Example:
       >>> from lipjax.nn import SkewOrthogonalConv
@@ -101,7 +101,7 @@ def refresh_spectral(variables, steps: int = 50):
       >>> variables["spectral"] = refresh_spectral(variables)
     """
     params: Any = flatten_dict(variables["params"])
-    state: Any = flatten_dict(variables[SPECTRAL])
+    state: Any = flatten_dict(variables.get(SPECTRAL, {}))
     for path, vectors in state.items():
         kernel = params[*path[:-1], path[-1].removesuffix("_vectors")]
         state[path] = iterate(_matrices(kernel), vectors, steps)

@@ -321,11 +321,25 @@ def cross_entropy(
     return losses.cross_entropy(logits, labels)
 
 
-@claim(lambda a, s: [a(s.n, s.C), a.int_(s.n), a()])
-def penalized_cross_entropy(
-    logits: Float[Array, "n C"], labels: Int[Array, "n"], penalty: Float[Array, ""]
-) -> Float[Array, ""]:
-    return losses.penalized_cross_entropy(logits, labels, penalty, weight=0.5)
+@claim(lambda a, s: [a(s.n, s.C), a.int_(s.n)])
+def annealed_cross_entropy(
+    logits: Float[Array, "n C"], labels: Int[Array, "n"]
+) -> Float[Array, "n"]:
+    return losses.annealed_cross_entropy(logits, labels, offset=0.5)
+
+
+@claim(lambda a, s: [a(s.n, s.C), a.int_(s.n), a(s.C, s.C)])
+def emma(
+    logits: Float[Array, "n C"], labels: Int[Array, "n"], slopes: Float[Array, "C C"]
+) -> Float[Array, "n"]:
+    return losses.emma(logits, labels, slopes, radius=0.5)
+
+
+@claim(lambda a, s: [a(s.n, s.C), a.int_(s.n), a(s.C, s.C)])
+def certified_radius(
+    logits: Float[Array, "n C"], labels: Int[Array, "n"], slopes: Float[Array, "C C"]
+) -> Float[Array, "n"]:
+    return losses.certified_radius(logits, labels, slopes)
 
 
 # The tests

@@ -58,12 +58,27 @@ class Config:
     )
     epochs: int = _of("passes over the training images", 200)
     batch_size: int = _of("images per step", 128)
-    learning_rate: float = _of("learning rate; divided by 10 at 1/2 and at 3/4", 0.1)
-    momentum: float = _of("momentum of SGD", 0.9)
+    optimizer: str = _of("rule of the steps", "sgd", ("sgd", "nadam"))
+    learning_rate: float = _of("largest learning rate", 0.1)
+    schedule: str = _of(
+        "learning rate: divided by 10 at 1/2 and at 3/4, or falling along a cosine, or "
+        "rising first for 3/10 of the run",
+        "steps",
+        ("steps", "cosine", "one_cycle"),
+    )
+    warmup: float = _of("epochs in which the learning rate rises", 0.0)
+    momentum: float = _of("momentum of SGD, first moment of NAdam", 0.9)
     weight_decay: float = _of(
         "weight decay of the kernels of convolutions and linear heads", 5e-4
     )
-    temperature: float = _of("factor of the logits in the cross-entropy", 1.0)
+    loss: str = _of(
+        "loss of the logits", "cross_entropy", ("cross_entropy", "emma", "annealed")
+    )
+    temperature: float = _of("factor of the logits in the loss", 1.0)
+    offset: float = _of(
+        "margin that the loss asks for, in pixels; EMMA's largest radius", 0.0
+    )
+    certificate_weight: float = _of("weight of the mean radius, subtracted", 0.0)
     curvature_penalty: float = _of("weight of the curvature head's penalty", 0.0)
     clip_norm: float = _of("largest norm of a step's gradient; 0: no clipping", 0.0)
     augment: bool = _of("random crops and flips if the data set allows them", True)
@@ -75,8 +90,25 @@ class Config:
         _check(self.learning_rate > 0, "--learning_rate must be positive")
         _check(self.temperature > 0, "--temperature must be positive")
         _check(0 <= self.momentum < 1, "--momentum must be in [0, 1)")
-        for name in ("weight_decay", "curvature_penalty", "clip_norm"):
+        for name in ("weight_decay", "curvature_penalty", "clip_norm", "warmup"):
             _check(getattr(self, name) >= 0, f"--{name} must not be negative")
+        for name in ("offset", "certificate_weight"):
+            _check(getattr(self, name) >= 0, f"--{name} must not be negative")
+        _check(
+            self.schedule != "one_cycle" or not self.warmup,
+            "--warmup does not go with --schedule=one_cycle, which has its own",
+        )
+        _check(self.warmup < self.epochs, "--warmup must be less than --epochs")
+        _check(
+            self.loss != "emma" or self.offset > 0,
+            "--loss=emma needs --offset, its largest radius in pixels, as in 0.42",
+        )
+        linear = self.loss != "emma" and not self.certificate_weight
+        _check(
+            self.head != "curvature" or linear,
+            "--loss=emma and --certificate_weight need a linear head: they do not go "
+            "with --head=curvature",
+        )
 
     def network(self) -> dict[str, Any]:
         """The settings of `NETWORK`, by name."""

@@ -11,10 +11,11 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
-from lipjax import LipConvNet, losses, refresh_spectral
+from lipjax import LipConvNet, refresh_spectral
 
 from ..configs import Config
 from ..parallel.mesh import DATA
+from .objective import make_objective
 
 LossFunction = Callable[..., tuple[jax.Array, tuple[jax.Array, Any]]]
 
@@ -36,24 +37,29 @@ class Gradient(NamedTuple):
 
 
 def make_loss(model: LipConvNet, config: Config) -> LossFunction:
-    """Makes `(params, spectral, x, y, update_stats) -> (loss, (correct, spectral))`."""
+    """Makes the loss function of a batch.
 
-    def loss_function(params, spectral, x, y, update_stats: bool):
+    It is `(params, spectral, x, y, progress, update_stats) -> (loss, (correct,
+    spectral))`, progress the share of the run that is over.
+    """
+    objective = make_objective(config, 1 / min(model.std))
+    uses_pairs = config.loss == "emma" or config.certificate_weight > 0
+
+    def loss_function(params, spectral, x, y, progress, update_stats: bool):
+        variables = {"params": params, "spectral": spectral}
         (logits, penalty), changed = model.apply(
-            {"params": params, "spectral": spectral},
+            variables,
             x,
             y,
             update_stats,
             mutable=["spectral"] if update_stats else [],
             method="logits_and_penalty",
         )
-        loss = losses.penalized_cross_entropy(
-            logits,
-            y,
-            penalty,
-            weight=config.curvature_penalty,
-            temperature=config.temperature,
-        )
+        pairs = jnp.zeros(())
+        if uses_pairs:
+            pairs = model.apply(variables, method="pair_constants")
+        found = objective(logits, y, pairs, progress)
+        loss = jnp.mean(found) + config.curvature_penalty * penalty
         correct = jnp.sum(jnp.argmax(logits, axis=1) == y, dtype=jnp.int32)
         return loss, (correct, changed.get("spectral"))
 
@@ -63,7 +69,7 @@ def make_loss(model: LipConvNet, config: Config) -> LossFunction:
 def make_gradient(
     loss_function: LossFunction, mesh: Mesh, accumulate: int = 1
 ) -> Callable[..., Gradient]:
-    """Makes `(params, spectral, x, y) -> Gradient` of the mean loss of a batch.
+    """Makes `(params, spectral, x, y, progress) -> Gradient` of a batch's mean loss.
 
     Each device differentiates its share of the batch, in `accumulate` parts one after
     the other; the gradients, in the parameters' dtype, are then summed once.
@@ -75,7 +81,7 @@ def make_gradient(
     return jax.shard_map(
         lambda *batch: _mean_of_shares(of_share(*batch)),
         mesh=mesh,
-        in_specs=(replicated, replicated, share, share),
+        in_specs=(replicated, replicated, share, share, replicated),
         out_specs=replicated,
         axis_names={DATA},
         check_vma=False,
@@ -83,16 +89,18 @@ def make_gradient(
 
 
 def _gradient_of_share(
-    loss_function: LossFunction, accumulate: int, params, spectral, x, y
+    loss_function: LossFunction, accumulate: int, params, spectral, x, y, progress
 ) -> Gradient:
     gradient = jax.value_and_grad(loss_function, has_aux=True)
     if accumulate == 1:
-        (loss, (correct, spectral)), grads = gradient(params, spectral, x, y, True)
+        (loss, (correct, spectral)), grads = gradient(
+            params, spectral, x, y, progress, True
+        )
         return Gradient(loss, correct, spectral, grads)
     spectral = refresh_spectral({"params": params, "spectral": spectral}, 1)
 
     def of_part(part):
-        (loss, (correct, _)), grads = gradient(params, spectral, *part, False)
+        (loss, (correct, _)), grads = gradient(params, spectral, *part, progress, False)
         return loss, correct, grads
 
     def add(sums, part):

@@ -27,6 +27,7 @@ def make_train_step(
     augment: Callable[[jax.Array, jax.Array], jax.Array],
     *,
     steps_per_epoch: int,
+    steps: int,
 ) -> TrainStep:
     """Makes the step `(state, metrics, images, labels) -> (state, metrics)`.
 
@@ -35,6 +36,7 @@ def make_train_step(
       tx: the optimiser.
       augment: `(step, images) -> x`: stored bytes to augmented pixels in [0, 1].
       steps_per_epoch: full batches per epoch; the scales are refreshed in its middle.
+      steps: of the whole run.
     """
 
     def train_step(
@@ -46,7 +48,8 @@ def make_train_step(
             lambda: refresh_spectral(state.variables, REFRESH_STEPS),
             lambda: state.spectral,
         )
-        found = gradient(state.params, spectral, x, labels)
+        progress = state.step / steps
+        found = gradient(state.params, spectral, x, labels, progress)
         updates, opt_state = tx.update(found.grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         state = TrainState(state.step + 1, params, found.spectral, opt_state)

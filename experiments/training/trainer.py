@@ -64,11 +64,13 @@ class Trainer:
         check_fits(model, data)
         self.model: LipConvNet = model.clone(dtype=jnp.dtype(config.dtype))
         self.steps_per_epoch = len(data.train) // config.batch_size
+        steps = self.steps_per_epoch * config.epochs
         train_step = make_train_step(
             make_gradient(make_loss(self.model, config), self.mesh, accumulate),
-            optimizer(config, self.steps_per_epoch * config.epochs),
+            optimizer(config, steps),
             make_augment(config, data),
             steps_per_epoch=self.steps_per_epoch,
+            steps=steps,
         )
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract_state())
         self.steps = make_steps(train_step, config, data, self.mesh, shardings)

@@ -162,8 +162,9 @@ class NormalizedHead(LinearHead):
 
     def pair_constants(self) -> jax.Array:
         directions = _directions(self.get_variable("params", "kernel"))
-        apart = directions[:, :, None] - directions[:, None, :]
-        return jnp.linalg.norm(apart, axis=0)
+        squares = jnp.square(directions[:, :, None] - directions[:, None, :]).sum(0)
+        apart = squares > 0  # the norm has no gradient at 0
+        return jnp.where(apart, jnp.sqrt(jnp.where(apart, squares, 1)), 0)
 
 
 def _directions(kernel: jax.Array) -> jax.Array:

@@ -18,7 +18,6 @@ from experiments.training.augmentation import random_crop, random_flip, to_pixel
 from experiments.training.checkpoints import Checkpoint
 from experiments.training.evaluation import Evaluator
 from experiments.training.model import build, exp_approximation, from_json, to_json
-from experiments.training.optimizer import decayed, optimizer
 from experiments.training.run_folder import RunFolder
 from experiments.training.state import zero_metrics
 from experiments.training.steps import InMemorySteps
@@ -191,32 +190,6 @@ def _error(state):
     _, (tall,) = ops.unfoldings(ops.skew_kernel(kernel))
     norm = np.linalg.norm(np.asarray(tall), 2)
     return abs(1 - float(u @ tall @ v[0]) / norm)
-
-
-def test_learning_rate_falls_at_one_half_and_three_quarters():
-    config = dataclasses.replace(TINY, momentum=0.0, weight_decay=0.0)
-    transform = optimizer(config, steps=8)
-    params = {"bias": jnp.ones(())}
-    state, rates = transform.init(params), []
-    for _ in range(8):
-        update: Any
-        update, state = transform.update({"bias": jnp.ones(())}, state, params)
-        rates.append(-float(update["bias"]))
-    due = [0.1] * 4 + [0.01] * 2 + [0.001] * 2
-    np.testing.assert_allclose(rates, due, rtol=1e-6)
-
-
-def test_only_kernels_of_convolutions_and_linear_heads_decay():
-    params = {
-        "block": {"conv": {"kernel": 1, "bias": 1}, "activation": {"theta": 1}},
-        "classifier": {"hidden_kernel": 1, "output_kernel": 1, "output_bias": 1},
-    }
-    mask = decayed(params)
-    assert mask["block"] == {
-        "conv": {"kernel": True, "bias": False},
-        "activation": {"theta": False},
-    }
-    assert not any(mask["classifier"].values())
 
 
 def test_batches_must_fit(digits):

@@ -1,9 +1,12 @@
 """Multiply-adds that the definition of a network needs.
 
-A convolution counts the taps that meet the image, once per application of the
+A skew convolution counts the taps that meet the image, once per application of the
 polynomial: d forward, d for the gradient in the input, and 1 ("fast"), 2 ("low_rank")
 or d ("exact") gradients in the kernel. With the head's products that is the needed
-arithmetic. Additions, activations, norms and the optimiser are not counted. A lowering
+arithmetic. The other convolutions count once forward and twice backward: block
+convolutions their taps, those in the frequency domain the products of complex numbers
+with their matrices, but neither transforms nor inverses. Additions, activations, norms
+and the optimiser are not counted. A lowering
 that multiplies less than the definition (Winograd's) can exceed 100% of the machine.
 """
 
@@ -23,23 +26,38 @@ def of_step(model: LipConvNet, params: Any) -> int:
     degree = len(exp.coefficients) - 1
     weight_gradients = {"fast": 1, "low_rank": 2, "exact": degree}[exp.gradient]
     applications = 2 * degree + weight_gradients
-    return applications * sum(_layers(model, params)) + 3 * _linear(params)
+    return _trunk(model, params, applications, 3) + 3 * _linear(params)
 
 
 def of_evaluation(model: LipConvNet, params: Any) -> int:
     """Multiply-adds of an evaluation, per image; `params` may be shapes."""
     degree = len(model.exp.eval_coefficients) - 1
-    return degree * sum(_layers(model, params)) + _linear(params)
+    return _trunk(model, params, degree, 1) + _linear(params)
+
+
+def _trunk(model: LipConvNet, params: Any, skew: int, other: int) -> int:
+    """Multiply-adds of all convolutions, of so many applications each, per image."""
+    each = skew if model.conv == "soc" else other
+    head = params["classifier"].get("conv")
+    of_head = convolution(1, 1, head["kernel"].shape) if head else 0
+    return each * sum(_layers(model, params)) + skew * of_head
 
 
 def _layers(model: LipConvNet, params: Any) -> Iterator[int]:
-    """Multiply-adds of one application of every skew convolution, per image."""
+    """Multiply-adds of one application of every convolution, per image."""
     height, width, _ = model.image_shape
     for name, conv, _ in model.plan():
         height, width = height // conv.stride, width // conv.stride
-        yield convolution(height, width, params[name]["conv"]["kernel"].shape)
-    if "conv" in params["classifier"]:
-        yield convolution(1, 1, params["classifier"]["conv"]["kernel"].shape)
+        params_of = params[name]["conv"]
+        if model.conv == "soc":
+            yield convolution(height, width, params_of["kernel"].shape)
+        elif model.conv == "bcop":
+            taps, c_in, c_out = conv.size**2, *params_of["matrices"].shape[1:]
+            yield height * width * taps * c_in * c_out
+        else:
+            *_, c, r = params_of["kernel"].shape
+            products = 2 if model.conv == "reflector" else 1
+            yield products * 4 * height * (width // 2 + 1) * c * r
 
 
 def convolution(height: int, width: int, kernel: tuple[int, ...]) -> int:

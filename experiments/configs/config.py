@@ -9,7 +9,7 @@ from absl import flags
 
 from ..common.errors import UserError
 
-NETWORK = ("depth", "width", "activation", "pooling", "head", "hidden")
+NETWORK = ("depth", "width", "conv", "activation", "pooling", "head", "hidden")
 """The settings that determine the shapes of the weights."""
 
 PUBLISHED: dict[str, Any] = {
@@ -36,6 +36,11 @@ class Config:
     validation: int | None = _of("training images held out for validation", None)
     depth: int = _of("layers: a multiple of the stages (5 for 32x32 images)", 5)
     width: int = _of("channels after the initial layer", 32)
+    conv: str = _of(
+        "convolution: skew-orthogonal, block, Cayley or block reflector",
+        "soc",
+        ("soc", "bcop", "cayley", "reflector"),
+    )
     activation: str = _of(
         "activation", "maxmin", ("maxmin", "householder", "householder2")
     )

@@ -10,6 +10,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ..configs import Config
 
+_DECAYED = ("kernel", "matrices")
+
 
 def optimizer(config: Config, steps: int) -> optax.GradientTransformation:
     """The optimiser of a run of `steps` steps, with decay of the kernels.
@@ -54,4 +56,4 @@ def learning_rate(config: Config, steps: int) -> optax.Schedule:
 def decayed(params: Any) -> Any:
     """Mask of the kernels that decay: those of convolutions and of linear heads."""
     flat = flatten_dict(params)
-    return unflatten_dict({path: path[-1] == "kernel" for path in flat})
+    return unflatten_dict({path: path[-1] in _DECAYED for path in flat})

@@ -50,7 +50,9 @@ def init_state(config: Config, variables: Any) -> TrainState:
     """The state before the first step, with a new optimiser state."""
     params = variables["params"]
     fresh = optimizer(config, steps=1).init(params)
-    return TrainState(jnp.zeros((), jnp.int32), params, variables["spectral"], fresh)
+    return TrainState(
+        jnp.zeros((), jnp.int32), params, variables.get("spectral", {}), fresh
+    )
 
 
 def abstract_state(config: Config, model: LipConvNet, mesh: Mesh) -> TrainState:

@@ -12,14 +12,24 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lipjax import ops
-from lipjax.certify import Activation, Flatten, Linear, Network, SkewConvolution
-from lipjax.certify.layers import Layer
+from lipjax.certify import (
+    Activation,
+    Convolution,
+    Flatten,
+    Linear,
+    Network,
+    SkewConvolution,
+)
+from lipjax.certify.layers import Layer, Shape
 from lipjax.certify.network import Head
 from lipjax.models import LipConvNet
 from lipjax.nn import (
+    BlockConvolutionOrthogonal,
+    CayleyConv,
     ChannelMaxPool,
     CurvatureHead,
     Householder,
@@ -28,7 +38,9 @@ from lipjax.nn import (
     NormalizedHead,
     OrthogonalHead,
     ProjectionPool,
+    ReflectorConv,
     SkewOrthogonalConv,
+    StridedConv,
 )
 from lipjax.nn.spectral import scale_estimate
 
@@ -64,10 +76,12 @@ def exact_network(model: LipConvNet, variables: Any) -> Network:
     """
     trees = [_doubles(variables.get(name, {})) for name in ("params", "spectral")]
     layers: list[Layer] = []
+    shape = model.image_shape
     for name, *modules in model.plan():
         for field, module in zip(("conv", "activation"), modules, strict=True):
             numbers = (_part(tree, name, field) for tree in trees)
-            layers.append(exact_layer(module, *numbers))
+            layers.append(exact_layer(module, *numbers, shape))
+            shape = output_shape(layers[-1], shape)
     numbers = (_part(tree, "classifier") for tree in trees)
     before, head = exact_head(model.new_head(), *numbers)
     return Network(
@@ -80,7 +94,9 @@ def exact_network(model: LipConvNet, variables: Any) -> Network:
 
 
 @functools.singledispatch
-def exact_layer(module: nn.Module, params: Numbers, spectral: Numbers) -> Layer:
+def exact_layer(
+    module: nn.Module, params: Numbers, spectral: Numbers, shape: Shape
+) -> Layer:
     """A convolution, activation or pooling as a layer of a certified network.
 
     Register a module of your own with a function of the same arguments. The layer it
@@ -92,6 +108,7 @@ def exact_layer(module: nn.Module, params: Numbers, spectral: Numbers) -> Layer:
       module: the module, unbound.
       params: its parameters, in float64.
       spectral: its part of the collection "spectral", in float64.
+      shape: (height, width, channels) of its input.
 
     Raises:
       ValueError: if the type of the module is not registered.
@@ -111,9 +128,9 @@ def exact_layer(module: nn.Module, params: Numbers, spectral: Numbers) -> Layer:
       ...     def bound(self, shape):
       ...         return LayerBound(1.0, 0.0, 0.0, TINY, inside=1.0), shape
       >>> @exact_layer.register
-      ... def _(module: Abs, params, spectral):
+      ... def _(module: Abs, params, spectral, shape):
       ...     return AbsLayer()
-      >>> exact_layer(Abs(), {}, {})
+      >>> exact_layer(Abs(), {}, {}, (2, 2, 1))
       AbsLayer()
     """
     raise ValueError(_unregistered(module, "exact_layer"))
@@ -152,16 +169,65 @@ def exact_head(
 
 
 @exact_layer.register
-def _convolution(module: SkewOrthogonalConv, params: Numbers, spectral: Numbers):
+def _skew(module: SkewOrthogonalConv, params: Numbers, spectral: Numbers, shape: Shape):
     with jax.enable_x64(True):
         skew = ops.skew_kernel(params["kernel"])
         sigma = scale_estimate(ops.unfoldings(skew), spectral["kernel_vectors"])
     return SkewConvolution(
         kernel=np.asarray(skew) / float(sigma),
-        bias=params["bias"] if module.use_bias else np.zeros(module.features),
+        bias=_bias(module, params),
         coefficients=module.exp.eval_coefficients,
         stride=module.stride,
     )
+
+
+@exact_layer.register
+def _block(
+    module: BlockConvolutionOrthogonal,
+    params: Numbers,
+    spectral: Numbers,
+    shape: Shape,
+):
+    c_in, matrices = _inner(module, shape)[2], params["matrices"]
+    with jax.enable_x64(True):
+        kernel = ops.bcop_kernel(jnp.asarray(matrices), c_in, module.features)
+    return _circular(module, kernel, params)
+
+
+@exact_layer.register
+def _cayley(module: CayleyConv, params: Numbers, spectral: Numbers, shape: Shape):
+    """Its kernel is as large as the image."""
+    sides = _inner(module, shape)[:2]
+    with jax.enable_x64(True):
+        kernel = ops.cayley_kernel(
+            jnp.asarray(params["kernel"]), jnp.asarray(params["alpha"]), *sides
+        )
+    return _circular(module, kernel, params)
+
+
+@exact_layer.register
+def _reflector(module: ReflectorConv, params: Numbers, spectral: Numbers, shape: Shape):
+    """Its kernel is as large as the image, without padded and dropped channels."""
+    *sides, c_in = _inner(module, shape)
+    with jax.enable_x64(True):
+        kernel = ops.reflector_kernel(jnp.asarray(params["kernel"]), *sides)
+    return _circular(module, kernel[..., :c_in, : module.features], params)
+
+
+def _circular(module: StridedConv, kernel: Any, params: Numbers) -> Convolution:
+    bias, stride = _bias(module, params), module.stride
+    return Convolution(np.asarray(kernel), bias, stride, padding="circular")
+
+
+def _bias(module: StridedConv, params: Numbers) -> np.ndarray:
+    return params["bias"] if module.use_bias else np.zeros(module.features)
+
+
+def _inner(module: StridedConv, shape: Shape) -> Shape:
+    """The shape after a convolution's space-to-depth."""
+    height, width, channels = shape
+    s = module.stride
+    return height // s, width // s, channels * s**2
 
 
 def _register_activation(
@@ -169,7 +235,9 @@ def _register_activation(
 ) -> None:
     exact_layer.register(
         module,
-        lambda _, params, spectral: Activation(kind, tuple(params[a] for a in angles)),
+        lambda _, params, spectral, shape: Activation(
+            kind, tuple(params[a] for a in angles)
+        ),
     )
 
 
@@ -185,7 +253,7 @@ def _orthogonal(module: OrthogonalHead, params: Numbers, spectral: Numbers):
     """The convolution's outputs are the logits."""
     classes = module.num_classes
     conv = SkewOrthogonalConv(classes, kernel_size=1, exp=module.exp)
-    layer = exact_layer(conv, params["conv"], spectral["conv"])
+    layer = _skew(conv, params["conv"], spectral["conv"], ())
     return (Flatten(), layer), Linear(np.eye(classes), np.zeros(classes))
 
 
@@ -206,6 +274,13 @@ def _unregistered(module: nn.Module, function: str) -> str:
         f"no certificate is known for {type(module).__name__}: register it with "
         f"lipjax.inference.{function}.register"
     )
+
+
+def output_shape(layer: Layer, shape: Shape) -> Shape:
+    """The shape of a layer's output for one image of the given shape."""
+    images = jax.ShapeDtypeStruct((1, *shape), np.float64)
+    with jax.enable_x64(True):
+        return jax.eval_shape(layer, images).shape[1:]
 
 
 def _part(tree: Numbers, *names: str) -> Numbers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,13 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from lipjax import certify, ops
-from lipjax.certify import Dense, Linear, Network, SkewConvolution
+from lipjax.certify import Convolution, Dense, Linear, Network, SkewConvolution
 from lipjax.certify.layers import Layer, Shape
-from lipjax.inference.exact import exact_network
+from lipjax.inference.exact import exact_network, output_shape
 from lipjax.inference.predict import Constants
 from lipjax.models import LipConvNet
 from lipjax.nn import OrthogonalHead
 from lipjax.ops import Radii
+from lipjax.ops.circular import apply_symbols, symbols_of_kernel
 
 DENSE_ENTRIES = 2**26
 """Entries of the largest dense matrix: 256 MiB in float32, 4x4 pixels of 512 channels.
@@ -182,8 +184,9 @@ def freeze(
         layers, head = layers[:-2], _linear(layers[-1], dtype)
     trunk, shape = [], network.image_shape
     for layer in layers:
-        after = _output_shape(layer, shape)
-        if isinstance(layer, SkewConvolution) and pays(layer, shape, dense_entries):
+        after = output_shape(layer, shape)
+        convolves = isinstance(layer, SkewConvolution | Convolution)
+        if convolves and pays(layer, shape, dense_entries):
             layer = as_matrix(layer, shape, dtype)
         trunk.append(layer)
         shape = after
@@ -193,10 +196,17 @@ def freeze(
 
 def _apply(layer: Layer, x: jax.Array) -> jax.Array:
     """Applies a layer, its convolutions in the fastest way."""
-    if not isinstance(layer, SkewConvolution):
+    if not isinstance(layer, SkewConvolution | Convolution):
         return layer(x)
     z = ops.with_channels(ops.space_to_depth(x, layer.stride), layer.kernel.shape[2])
-    z = ops.skew_exponential(z, layer.kernel, coefficients=layer.coefficients)
+    if isinstance(layer, SkewConvolution):
+        z = ops.skew_exponential(z, layer.kernel, coefficients=layer.coefficients)
+    elif _fills(layer, z.shape[-3:-1]):
+        z = apply_symbols(z, symbols_of_kernel(layer.kernel))
+    elif _has_middle(layer):
+        z = ops.circular_convolution(z, layer.kernel)
+    else:
+        return layer(x)
     bias = jnp.expand_dims(layer.bias, tuple(range(z.ndim - 1)))
     return ops.with_channels(z, len(layer.bias)) + bias
 
@@ -204,24 +214,35 @@ def _apply(layer: Layer, x: jax.Array) -> jax.Array:
 _compiled = jax.jit(_apply)
 
 
-def _output_shape(layer: Layer, shape: Shape) -> Shape:
-    images = jax.ShapeDtypeStruct((1, *shape), np.float64)
-    with jax.enable_x64(True):
-        return jax.eval_shape(layer, images).shape[1:]
-
-
-def pays(conv: SkewConvolution, shape: Shape, most: int) -> bool:
+def pays(conv: SkewConvolution | Convolution, shape: Shape, most: int) -> bool:
     """Whether it is faster as one matrix, of at most `most` entries."""
-    entries = math.prod(shape) * math.prod(_output_shape(conv, shape))
-    k, _, channels, _ = conv.kernel.shape
-    taps = math.prod(ops.same_taps(side // conv.stride, k) for side in shape[:2])
-    products = (len(conv.coefficients) - 1) * taps * channels**2
-    return entries <= most and _SAVING * entries <= products
+    entries = math.prod(shape) * math.prod(output_shape(conv, shape))
+    k, _, c_in, c_out = conv.kernel.shape
+    sides = [side // conv.stride for side in shape[:2]]
+    if isinstance(conv, SkewConvolution):
+        applications = len(conv.coefficients) - 1
+        taps = math.prod(ops.same_taps(side, k) for side in sides)
+    elif _fills(conv, sides):
+        applications, taps = 4, sides[0] * (sides[1] // 2 + 1)
+    else:
+        applications, taps = 1, math.prod((*conv.kernel.shape[:2], *sides))
+    return entries <= most and _SAVING * entries <= applications * taps * c_in * c_out
 
 
-def as_matrix(conv: SkewConvolution, shape: Shape, dtype: Any) -> Dense:
+def _fills(conv: Convolution, sides: Sequence[int]) -> bool:
+    """Whether a kernel is as large as the torus, so that its symbols are it."""
+    return conv.padding == "circular" and conv.kernel.shape[:2] == tuple(sides)
+
+
+def _has_middle(conv: Convolution) -> bool:
+    """Whether `ops.circular_convolution` takes the kernel."""
+    rows, columns = conv.kernel.shape[:2]
+    return conv.padding == "circular" and rows == columns and rows % 2 == 1
+
+
+def as_matrix(conv: SkewConvolution | Convolution, shape: Shape, dtype: Any) -> Dense:
     """The matrix whose rows are the outputs for unit images."""
-    out = _output_shape(conv, shape)
+    out = output_shape(conv, shape)
     size = math.prod(shape)
     matrix = np.empty((size, math.prod(out)), dtype)
     linear = dataclasses.replace(conv, bias=np.zeros(len(conv.bias)))

@@ -76,9 +76,10 @@ class LipConvNet(nn.Module):
     head's input [n, D]. `predict(x, constants)` gives classes and signed radii in
     feature space, see `predict_with_radius`.
 
-    State: singular vectors in "spectral", of skew-orthogonal convolutions and the heads
-    but the normalised one; without them there is no such collection. Only a call with `update_stats=True` changes
-    them, by one step of the power iteration; "spectral" must then be mutable.
+    State: singular vectors in "spectral", of skew-orthogonal convolutions and of the
+    heads but the normalised one; without these there is no such collection. Only a
+    call with `update_stats=True` changes them, by one step of the power iteration;
+    "spectral" must then be mutable.
 
     Raises:
       ValueError: if an attribute does not fit; it names the attribute.

@@ -1,7 +1,8 @@
-"""Convolutions with circular padding as Linen modules: no state, no iteration's state.
+"""Convolutions with circular padding as Linen modules, without state.
 
-They share the fields of `SkewOrthogonalConv`, but `exp`. A stride s is a space-to-depth,
-and c = max(c_in s^2, features). `train` and `update_stats` change nothing here.
+They share the fields of `SkewOrthogonalConv`, but `exp`. A stride s is a
+space-to-depth, and c = max(c_in s^2, features). `train` and `update_stats` change
+nothing here.
 """
 
 from __future__ import annotations
@@ -171,17 +172,19 @@ class ReflectorConv(StridedConv):
         shape = (k, k, channels, max(1, channels // 2))
         kernel = self.param("kernel", init, shape, self.param_dtype)
         bias = self.bias(channels**-0.5)
-        padded = ops.with_channels(_wide(x), channels)
-        padded, kernel = dtypes.promote_dtype(padded, kernel)
-        y = ops.reflector_convolution(padded, kernel)
-        return _plus_bias_as(self, x, ops.with_channels(y, self.features), bias)
+        wide, kernel = dtypes.promote_dtype(_wide(x), kernel)
+        symbols = ops.reflector_symbols(kernel, *x.shape[-3:-1])
+        y = ops.apply_symbols(wide, symbols[..., : x.shape[-1], : self.features])
+        return _plus_bias_as(self, x, y, bias)
 
 
 def _orthogonal(key: jax.Array, shape: tuple[int, int, int], dtype) -> jax.Array:
     """Random orthogonal matrices, of shape [n, c, c]."""
     init = nn.initializers.orthogonal()
     keys = jax.random.split(key, shape[0])
-    return jax.vmap(lambda key: init(key, shape[1:], dtype))(keys)
+    # One after the other: batches of LAPACK's calls can wait for each other for ever,
+    # see `lipjax.ops.inverse`.
+    return jax.lax.map(lambda key: init(key, shape[1:], dtype), keys)
 
 
 def _wide(x: jax.Array) -> jax.Array:

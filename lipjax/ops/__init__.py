@@ -46,5 +46,6 @@ from lipjax.ops.radii import linear_radii as linear_radii
 from lipjax.ops.radii import margins as margins
 from lipjax.ops.reflector import reflector_convolution as reflector_convolution
 from lipjax.ops.reflector import reflector_kernel as reflector_kernel
+from lipjax.ops.reflector import reflector_symbols as reflector_symbols
 from lipjax.ops.space import space_to_depth as space_to_depth
 from lipjax.ops.space import with_channels as with_channels

@@ -12,6 +12,7 @@ from lipjax.ops.circular import (
     largest_entry_one,
 )
 from lipjax.ops.contraction import contract
+from lipjax.ops.inverse import inverse
 
 
 def cayley_convolution(x: jax.Array, kernel: jax.Array, alpha: jax.Array) -> jax.Array:
@@ -117,6 +118,6 @@ def _cayley(matrices: jax.Array) -> jax.Array:
     skew = u - jnp.conj(u).swapaxes(-1, -2)
     a = skew + contract("...ki,...kj->...ij", jnp.conj(v), v)
     identity = jnp.broadcast_to(jnp.eye(columns, dtype=a.dtype), a.shape)
-    inverse = jnp.linalg.inv(identity + a)
-    below = -2 * contract("...ki,...ij->...kj", v, inverse)
-    return jnp.concatenate([2 * inverse - identity, below], axis=-2)
+    inverted = inverse(identity + a)
+    below = -2 * contract("...ki,...ij->...kj", v, inverted)
+    return jnp.concatenate([2 * inverted - identity, below], axis=-2)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lipjax.ops.contraction import contract
 from lipjax.ops.convolution import check_shapes, same_convolution
-
-_ROWS, _SIDES = (0, 1), (-3, -2)  # axes of the sides, in a kernel and in an image
 
 
 def circular_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -52,8 +53,8 @@ def kernel_symbols(kernel: jax.Array, height: int, width: int) -> jax.Array:
     .. math:: S_\omega = \sum_t e^{i \langle \omega, t \rangle} K_t, \quad
               \hat y_\omega = S_\omega^\top \hat x_\omega
 
-    with t = 0 at tap (k - 1) // 2 of each axis, and the frequencies of `rfft2`. Taps
-    that lie further apart than the image's sides are added up.
+    with t = 0 at tap (k - 1) // 2 of each axis, and the frequencies of `rfft2`: those
+    that are left out have the conjugate matrices. Taps outside the image wrap around.
 
     Args:
       kernel: real, of shape [rows, columns, a, b].
@@ -61,19 +62,27 @@ def kernel_symbols(kernel: jax.Array, height: int, width: int) -> jax.Array:
       width: of the images.
 
     Returns:
-      Complex array of shape [height, width // 2 + 1, a, b].
+      Array of shape [height, width // 2 + 1, a, b]: complex, but real if both sides
+      are at most 2.
 
     Example, a shift by half the width:
-      >>> kernel_symbols(jnp.array([0.0, 0, 1]).reshape(1, 3, 1, 1), 1, 2).real.ravel()
+      >>> kernel_symbols(jnp.array([0.0, 0, 1]).reshape(1, 3, 1, 1), 1, 2).ravel()
       Array([ 1., -1.], dtype=float32)
     """
-    rows, columns = (
-        (np.arange(taps) - (taps - 1) // 2) % side
-        for taps, side in zip(kernel.shape[:2], (height, width), strict=True)
-    )
-    grid = jnp.zeros((height, width, *kernel.shape[2:]), kernel.dtype)
-    grid = grid.at[rows[:, None], columns[None, :]].add(kernel)
-    return jnp.conj(jnp.fft.rfft2(grid, axes=_ROWS))
+    offsets = (np.arange(k) - (k - 1) // 2 for k in kernel.shape[:2])
+    return _symbols_at(kernel, (height, width), offsets)
+
+
+def symbols_of_kernel(kernel: jax.Array) -> jax.Array:
+    """The matrices of a kernel as large as the image: see `kernel_of_symbols`.
+
+    Example:
+      >>> kernel = jnp.arange(6.0).reshape(2, 3, 1, 1)
+      >>> kernel_of_symbols(symbols_of_kernel(kernel), 3).round().astype(int).ravel()
+      Array([0, 1, 2, 3, 4, 5], dtype=int32)
+    """
+    sides = kernel.shape[:2]
+    return _symbols_at(kernel, sides, map(_offsets, sides))
 
 
 def kernel_of_symbols(symbols: jax.Array, width: int) -> jax.Array:
@@ -88,29 +97,26 @@ def kernel_of_symbols(symbols: jax.Array, width: int) -> jax.Array:
 
     Example:
       >>> symbols = kernel_symbols(jnp.ones((1, 1, 1, 1)), 2, 2)
-      >>> kernel_of_symbols(symbols, 2)[..., 0, 0]
-      Array([[0., 0.],
-             [0., 1.]], dtype=float32)
+      >>> kernel_of_symbols(symbols, 2)[..., 0, 0].astype(int)
+      Array([[0, 0],
+             [0, 1]], dtype=int32)
     """
-    height = symbols.shape[0]
-    taps = jnp.fft.irfft2(symbols, s=(height, width), axes=_ROWS)
-    rows, columns = ((side // 2 - np.arange(side)) % side for side in (height, width))
-    return taps[rows[:, None], columns[None, :]]
-
-
-def image_frequencies(x: jax.Array) -> jax.Array:
-    """`rfft2` of images [..., height, width, c]: [..., height, width // 2 + 1, c]."""
-    return jnp.fft.rfft2(x, axes=_SIDES)
-
-
-def image_of_frequencies(frequencies: jax.Array, width: int) -> jax.Array:
-    """The images of the given width that `image_frequencies` maps to these."""
-    sides = (frequencies.shape[-3], width)
-    return jnp.fft.irfft2(frequencies, s=sides, axes=_SIDES)
+    height = len(symbols)
+    rows = _phases(height, _offsets(height), height).conj() / height
+    columns = _phases(width, _offsets(width)).conj() * _shares(width)[:, None]
+    symbols = jax.lax.complex(symbols.real, symbols.imag)
+    dtype = symbols.dtype
+    kernel = contract("uvab,ut->tvab", symbols, rows.astype(dtype))
+    return contract("tvab,vs->tsab", kernel, columns.astype(dtype)).real
 
 
 def apply_symbols(x: jax.Array, symbols: jax.Array) -> jax.Array:
-    """Applies one matrix per frequency to images.
+    r"""Applies one matrix per frequency to images.
+
+    .. math:: y = F^{-1} (S_\omega^\top (F x)_\omega)_\omega
+
+    F is the discrete Fourier transform, by real matrix products along one axis after
+    the other: images have few pixels, and products are what accelerators do best.
 
     Args:
       x: images of shape [..., height, width, a].
@@ -124,8 +130,103 @@ def apply_symbols(x: jax.Array, symbols: jax.Array) -> jax.Array:
       >>> apply_symbols(jnp.array([[[1.0], [3.0]]]), symbols).ravel()
       Array([2., 6.], dtype=float32)
     """
-    y = contract("...hwa,hwab->...hwb", image_frequencies(x), symbols)
-    return image_of_frequencies(y, x.shape[-2])
+    height, width, channels = x.shape[-3:]
+    images = x.reshape(-1, height, width, channels)
+    product = functools.partial(contract, "uvna,uvab->uvnb")
+    if _is_real(height, width):
+        matrix = _real_transform(height, width).astype(x.dtype)
+        z = product(contract("uvhw,nhwc->uvnc", matrix, images), symbols.real)
+        y = contract("uvhw,uvnc->nhwc", matrix / (height * width), z)
+        return y.reshape(*x.shape[:-1], y.shape[-1])
+    real, imaginary = _transform(images)
+    of_real, of_imaginary = symbols.real, symbols.imag
+    y = _transform_back(
+        product(real, of_real) - product(imaginary, of_imaginary),
+        product(real, of_imaginary) + product(imaginary, of_real),
+        width,
+    )
+    return y.reshape(*x.shape[:-1], y.shape[-1])
+
+
+def _real_transform(height: int, width: int) -> np.ndarray:
+    """The transform of images with sides of at most 2, [u, v, h, w], all real."""
+    rows, columns = (_phases(n, np.arange(n)).real for n in (height, width))
+    return np.einsum("uh,vw->uvhw", rows, columns)
+
+
+def _transform(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Real and imaginary part, [height, width // 2 + 1, n, c], of [n, h, w, c]."""
+    height, width = x.shape[1:3]
+    columns = _phases(width, -np.arange(width))
+    half = len(columns)
+    matrix = np.concatenate([columns.real, columns.imag])
+    x = contract("vw,nhwc->vhnc", matrix.astype(x.dtype), x)
+    x = jnp.concatenate([x[:half], x[half:]], axis=1)  # [v, real and imaginary h, n, c]
+    matrix = _rotation(_phases(height, -np.arange(height), height)).astype(x.dtype)
+    x = contract("uh,vhnc->uvnc", matrix, x)
+    return x[:height], x[height:]
+
+
+def _transform_back(real: jax.Array, imaginary: jax.Array, width: int) -> jax.Array:
+    """The images [n, height, width, c] of the parts that `_transform` gives."""
+    height = len(real)
+    x = jnp.concatenate([real, imaginary])
+    matrix = _rotation(_phases(height, np.arange(height), height).T / height)
+    x = contract("hu,uvnc->hvnc", matrix.astype(x.dtype), x)
+    x = jnp.concatenate([x[:height], x[height:]], axis=1)
+    columns = _phases(width, np.arange(width)) * _shares(width)[:, None]
+    matrix = np.concatenate([columns.real, -columns.imag]).astype(x.dtype)
+    return contract("vw,hvnc->nhwc", matrix, x)
+
+
+def _symbols_at(
+    kernel: jax.Array, sides: tuple[int, int], offsets: Iterable[np.ndarray]
+) -> jax.Array:
+    """The symbols of a kernel whose taps have the given offsets, by real products."""
+    height, width = sides
+    vertical, horizontal = offsets
+    rows, columns = _phases(height, vertical, height), _phases(width, horizontal)
+    if _is_real(*sides):
+        spread = contract("ut,tsab->usab", rows.real.astype(kernel.dtype), kernel)
+        return contract("vs,usab->uvab", columns.real.astype(kernel.dtype), spread)
+    spread = [contract("ut,tsab->usab", part, kernel) for part in _parts(rows, kernel)]
+    (rr, ri), (ir, ii) = (
+        [contract("vs,usab->uvab", part, half) for part in _parts(columns, kernel)]
+        for half in spread
+    )
+    return jax.lax.complex(rr - ii, ri + ir)
+
+
+def _is_real(height: int, width: int) -> bool:
+    """Whether all frequencies are their own opposite."""
+    return max(height, width) <= 2
+
+
+def _parts(phases: np.ndarray, like: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+    return phases.real.astype(like.dtype), phases.imag.astype(like.dtype)
+
+
+def _rotation(phases: np.ndarray) -> np.ndarray:
+    """Multiplication by complex numbers, of stacked real and imaginary parts."""
+    return np.block([[phases.real, -phases.imag], [phases.imag, phases.real]])
+
+
+def _phases(side: int, offsets: np.ndarray, frequencies: int | None = None):
+    """e^(2 pi i u t / side), frequencies u (those of `rfft` if None) by offsets t."""
+    frequencies = side // 2 + 1 if frequencies is None else frequencies
+    turns = np.outer(np.arange(frequencies), offsets) % side
+    return np.exp(2j * np.pi * (turns / side))
+
+
+def _offsets(side: int) -> np.ndarray:
+    """Offsets of the taps of a kernel as large as the image."""
+    return np.arange(side) - side // 2
+
+
+def _shares(width: int) -> np.ndarray:
+    """Weights of the frequencies of `rfft`, which stand for their conjugates too."""
+    alone = 2 * np.arange(width // 2 + 1) % width == 0
+    return np.where(alone, 1, 2) / width
 
 
 def largest_entry_one(kernel: jax.Array) -> jax.Array:

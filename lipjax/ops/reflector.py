@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import cho_factor, cho_solve
 
 from lipjax.ops.circular import (
-    image_frequencies,
-    image_of_frequencies,
+    apply_symbols,
     kernel_of_symbols,
     kernel_symbols,
     largest_entry_one,
 )
 from lipjax.ops.contraction import contract
+from lipjax.ops.inverse import inverse
 
 RIDGE = 1e-4
 """delta, where V* V has a mean diagonal of 1. A direction of that size loses 2e-4 of
@@ -56,11 +55,7 @@ def reflector_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
       >>> f"{jnp.linalg.norm(y) / jnp.linalg.norm(x):.3f}"
       '1.000'
     """
-    v, inner = _factors(kernel, *x.shape[-3:-1])
-    frequencies = image_frequencies(x)
-    z = contract("...hwc,hwrc->...hwr", frequencies, inner)
-    y = frequencies - 2 * contract("...hwr,hwcr->...hwc", z, v)
-    return image_of_frequencies(y, x.shape[-2])
+    return apply_symbols(x, reflector_symbols(kernel, *x.shape[-3:-1]))
 
 
 def reflector_kernel(kernel: jax.Array, height: int, width: int) -> jax.Array:
@@ -79,11 +74,15 @@ def reflector_kernel(kernel: jax.Array, height: int, width: int) -> jax.Array:
       Array([[ 0., -1.],
              [-1.,  0.]], dtype=float32)
     """
+    return kernel_of_symbols(reflector_symbols(kernel, height, width), width)
+
+
+def reflector_symbols(kernel: jax.Array, height: int, width: int) -> jax.Array:
+    """The matrices of `reflector_convolution`: [height, width // 2 + 1, c, c]."""
     v, inner = _factors(kernel, height, width)
     product = 2 * contract("hwor,hwri->hwio", v, inner)
     identity = jnp.eye(product.shape[-1], dtype=product.dtype)
-    symbols = jnp.broadcast_to(identity, product.shape) - product
-    return kernel_of_symbols(symbols, width)
+    return jnp.broadcast_to(identity, product.shape) - product
 
 
 def _factors(kernel, height: int, width: int) -> tuple[jax.Array, jax.Array]:
@@ -96,5 +95,6 @@ def _factors(kernel, height: int, width: int) -> tuple[jax.Array, jax.Array]:
     adjoint = jnp.conj(v).swapaxes(-1, -2)
     gram = contract("hwrc,hwcs->hwrs", adjoint, v)
     ridge = RIDGE * jnp.eye(rank, dtype=gram.dtype)
-    factor = cho_factor(gram + jnp.broadcast_to(ridge, gram.shape), lower=True)
-    return v, cho_solve(factor, adjoint)
+    return v, contract(
+        "hwrs,hwsc->hwrc", inverse(gram + jnp.broadcast_to(ridge, gram.shape)), adjoint
+    )

@@ -60,7 +60,7 @@ class Margins(LinearHead):
 
 
 @exact_layer.register
-def _(module: Shifted, params, spectral):
+def _(module: Shifted, params, spectral, shape):
     return ShiftedLayer(params["shift"])
 
 

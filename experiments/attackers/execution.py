@@ -38,7 +38,32 @@ class Execution(nn.Module):
 def _layer(layer: Any) -> nn.Module:
     if layer.kind == "skew_convolution":
         return SkewConvolution(layer)
+    if layer.kind in ("convolution", "circular_convolution"):
+        return Convolution(layer)
     return Flatten() if layer.kind == "flatten" else Activation(layer)
+
+
+class Convolution(nn.Module):
+    """Space-to-depth, the products of a kernel with an unfolded image, bias."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        kernel = torch.tensor(layer.kernel)  # [rows, columns, in, out]
+        self.sides, self.stride = kernel.shape[:2], layer.stride
+        self.kernel = kernel.flatten(0, 1).permute(2, 1, 0).flatten(1)
+        self.bias = torch.tensor(layer.bias)
+        self.circular = layer.kind == "circular_convolution"
+
+    def forward(self, z: Tensor) -> Tensor:
+        z = F.pixel_unshuffle(z, self.stride)
+        (h, w), (m, n) = z.shape[2:], self.sides
+        if self.circular:  # F.pad would wrap around at most once
+            z = z[:, :, torch.arange(-(m // 2), h + m - 1 - m // 2) % h]
+            z = z[..., torch.arange(-(n // 2), w + n - 1 - n // 2) % w]
+        else:
+            z = F.pad(z, (n // 2, n - 1 - n // 2, m // 2, m - 1 - m // 2))
+        product = self.kernel @ F.unfold(z, (m, n)) + self.bias[:, None]
+        return product.reshape(len(z), -1, h, w)
 
 
 class SkewConvolution(nn.Module):

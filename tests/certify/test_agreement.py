@@ -18,7 +18,17 @@ from helpers.heads import GOLDEN_HEADS, golden_head
 from helpers.networks import TWO_KINDS, images, small_network
 from helpers.registry import LAYERS, Function, drawn
 from lipjax import verify as checker
-from lipjax.certify import Certifier, Linear, Network, SkewConvolution, model_record
+from lipjax.certify import (
+    Activation,
+    Certifier,
+    Convolution,
+    Flatten,
+    Linear,
+    Network,
+    SkewConvolution,
+    model_record,
+    read_network,
+)
 from lipjax.certify.rounding import FINAL
 from lipjax.inference import exact_layer
 from lipjax.models.block import Block
@@ -92,6 +102,41 @@ def test_bounds_of_golden_heads(name, shared):
     depth = features.shape[1]
     network = Network((1, 1, depth), np.zeros(depth), np.ones(depth), (), head)
     compare(slack.prove(network))
+
+
+def plain_network():
+    """Plain convolutions of each padding, and a dense layer."""
+    rng = np.random.default_rng(0)
+
+    def layer(*shape, **settings):
+        kernel = rng.normal(size=shape) / np.sqrt(np.prod(shape[:3]))
+        return Convolution(kernel, rng.normal(size=shape[3]) / 4, **settings)
+
+    layers = layer(2, 2, 4, 4, stride=2, padding="circular"), Activation("maxmin")
+    layers += layer(3, 3, 4, 4), Activation("max"), Flatten(), layer(1, 1, 8, 5)
+    head = Linear(rng.normal(size=(5, 3)), np.zeros(3))
+    return Network((4, 4, 1), np.full(1, 0.5), np.full(1, 0.25), layers, head)
+
+
+def test_records_of_plain_convolutions():
+    """They are read back, the bounds agree, and the checker accepts the claims; none
+    that is smaller by a millionth."""
+    network = plain_network()
+    subject = slack.prove(network)
+    compare(subject)
+    record = slack.record_of(network, subject.bound.layers)
+    again = read_network(record)
+    assert jax.tree.structure(again) == jax.tree.structure(network)
+    jax.tree.map(np.testing.assert_array_equal, again, network)
+    model = checker.read_model(record)
+    plain = [a for a in model.layers if a.kind.endswith("convolution")]
+    kinds = ["circular_convolution", "convolution", "convolution"]
+    assert [a.kind for a in plain] == kinds
+    for layer in plain:
+        checker.prove_convolution(layer)
+        layer.claims *= 1 - 1e-6
+        with pytest.raises(ValueError, match="norm not proven"):
+            checker.prove_convolution(layer)
 
 
 def test_bounds_of_random_networks():

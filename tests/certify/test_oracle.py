@@ -15,7 +15,14 @@ from helpers.hostile import Hostile, fma
 from helpers.networks import LONG
 from helpers.search import Search
 from lipjax import ops
-from lipjax.certify import Activation, Certifier, Linear, Network, SkewConvolution
+from lipjax.certify import (
+    Activation,
+    Certifier,
+    Convolution,
+    Linear,
+    Network,
+    SkewConvolution,
+)
 
 ROTATION = np.array([[0.0, 1.0], [-1.0, 0.0]]).reshape(1, 1, 2, 2)
 
@@ -96,10 +103,25 @@ def test_maps_agree_on_their_borders(kind):
             assert value.is_finite() and float(value.rad()) < 2.0**-300
 
 
-def test_strides_and_border_taps_are_those_of_both_implementations():
-    rng = np.random.default_rng(1)
+def skew_convolution(rng):
     kernel = networks_at_random.skew(rng.normal(size=(3, 3, 6, 6))) / 20
-    first = SkewConvolution(kernel, rng.normal(size=5), (1.0, 1.0, 0.5), 2)
+    return SkewConvolution(kernel, rng.normal(size=5), (1.0, 1.0, 0.5), 2)
+
+
+def plain_convolution(padding):
+    def make(rng):
+        kernel, bias = rng.normal(size=(3, 4, 4, 5)) / 20, rng.normal(size=5)
+        return Convolution(kernel, bias, 2, padding)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "make", [skew_convolution, plain_convolution("zero"), plain_convolution("circular")]
+)
+def test_strides_and_border_taps_are_those_of_both_implementations(make):
+    rng = np.random.default_rng(1)
+    first = make(rng)
     head = Linear(rng.normal(size=(20, 3)), np.zeros(3))
     net = Network((4, 4, 1), np.full(1, 0.3), np.full(1, 0.5), (first,), head)
     x = rng.uniform(size=(2, 4, 4, 1))

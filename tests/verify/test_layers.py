@@ -11,10 +11,12 @@ from helpers.checker import (
     absolute,
     jacobian,
     make_layer,
+    plain_layer,
     proven_layer,
     skew_kernel,
     torus_norm,
 )
+from helpers.dense import any_convolution_matrix
 from lipjax import verify as checker
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -81,6 +83,57 @@ def test_convolution_by_definition():
 def test_rounding_of_a_convolution_is_covered():
     rng = np.random.default_rng(3)
     layer = proven_layer(rng, TAYLOR[:7])
+    (absolute_error, rho), _, _ = checker.prove_convolution(layer)
+    z = rng.normal(size=(50, 4, 4, 4))
+    exact = SimpleNamespace(**vars(layer))
+    exact.kernel = layer.kernel.astype(np.longdouble)
+    exact.bias = layer.bias * np.longdouble(1)
+    wide = checker.convolution(exact, z.astype(np.longdouble))
+    if wide.dtype.itemsize == 8:
+        pytest.skip("no wider floating point")
+    error = np.linalg.norm(
+        (checker.convolution(layer, z) - wide).reshape(50, -1), axis=1
+    )
+    bound = rho * np.linalg.norm(z.reshape(50, -1), axis=1) + absolute_error
+    assert (error <= bound).all() and error.max() > 1e-4 * bound.max()
+
+
+KINDS = {"convolution": "zero", "circular_convolution": "circular"}
+# Taps, sides, channels in and out: odd, even, as large as the image, larger, dense.
+PLAIN = [
+    ((3, 3), (4, 4), (3, 3)),
+    ((2, 4), (4, 3), (2, 5)),
+    ((4, 3), (4, 3), (3, 1)),
+    ((5, 6), (2, 3), (2, 2)),
+    ((1, 1), (1, 1), (7, 3)),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("case", PLAIN)
+def test_plain_convolutions_against_dense_matrices(case, kind):
+    taps, size, channels = case
+    layer = plain_layer(np.random.default_rng(9), kind, taps, size, *channels)
+    dense = any_convolution_matrix(layer.kernel, *size, KINDS[kind])
+    layer.bias[:] = 0
+    np.testing.assert_allclose(jacobian(layer), dense, atol=1e-15)
+    claim = layer.claims[0]
+    assert np.linalg.norm(dense, 2) <= claim
+    if kind == "circular_convolution":
+        assert claim <= np.linalg.norm(dense, 2) * (1 + 2e-9)
+    (tiny, rho), bias, (_, inside) = checker.prove_convolution(layer)
+    absolute_norm = np.linalg.norm(np.abs(dense), 2)
+    assert layer.lipschitz == claim and inside == 1 and bias[0] < 1e-99 and tiny > 0
+    assert U * absolute_norm * channels[0] <= rho <= 1e4 * U * absolute_norm
+    layer.claims[0] = claim * (1 - 1e-6)
+    with pytest.raises(ValueError, match="norm not proven"):
+        checker.prove_convolution(layer)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rounding_of_a_plain_convolution_is_covered(kind):
+    rng = np.random.default_rng(10)
+    layer = plain_layer(rng, kind, (3, 4), (4, 4), 4, 3)
     (absolute_error, rho), _, _ = checker.prove_convolution(layer)
     z = rng.normal(size=(50, 4, 4, 4))
     exact = SimpleNamespace(**vars(layer))

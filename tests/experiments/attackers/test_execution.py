@@ -6,11 +6,12 @@ import torch
 
 from experiments.attackers.execution import (
     Activation,
+    Convolution,
     Product,
     SkewConvolution,
     Unfolded,
 )
-from helpers.checker import make_layer, skew_kernel
+from helpers.checker import make_layer, plain_layer, skew_kernel
 from lipjax import verify as checker
 
 # Both sum some hundred products; they differ by their order only.
@@ -47,6 +48,22 @@ def test_convolution(product, k, size, stride, channels):
     found = ours(torch.tensor(z).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
     expected = checker.convolution(layer, z)
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", ["convolution", "circular_convolution"])
+@pytest.mark.parametrize(
+    "taps, size, stride",
+    [((3, 3), (3, 4), 1), ((2, 4), (3, 3), 2), ((5, 7), (2, 2), 1)],
+)
+def test_plain_convolution(taps, size, stride, kind):
+    rng = np.random.default_rng(0)
+    layer = plain_layer(rng, kind, taps, size, 4, 3)
+    layer.stride = stride
+    h, w = (stride * side for side in size)
+    z = rng.normal(size=(3, h, w, 4 // stride**2))
+    ours = Convolution(layer)(torch.tensor(z).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    expected = checker.convolution(layer, z)
+    np.testing.assert_allclose(ours.numpy(), expected, rtol=0, atol=TOLERANCE)
 
 
 def halves(rng, count):

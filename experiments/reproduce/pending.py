@@ -9,13 +9,13 @@ from __future__ import annotations
 from .cells import Cell, Changes
 
 _ATTACK = 0.14
-"""Radius of the attack on features in training, about 36/255."""
+"""Radius of the attack on features in training, in pixels; about 36/255."""
 
 
 def heads(hidden: int, curvature: Changes) -> list[Cell]:
     """Curvature heads trained under attack, and on the features of a finished run."""
     label = f"curvature {hidden}, penalty 0.1"
-    warm = {**curvature, "train_only": "head"}
+    warm = {**curvature, "train_only": "head", "augment": False}
     attacked = {**curvature, "attack_radius": _ATTACK}
     return [
         Cell(f"{label}, attack {_ATTACK}", attacked),
@@ -39,4 +39,6 @@ def losses() -> list[Cell]:
         Cell("certificate weight 0.1", {"certificate_weight": 0.1}),
         Cell("cosine", {"schedule": "cosine"}),
         Cell("one cycle", {"schedule": "one_cycle"}),
+        Cell("RandAugment 2", {"randaugment": 2}),
+        Cell("lookahead 6", {"lookahead": 6}),
     ]

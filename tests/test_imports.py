@@ -43,6 +43,7 @@ EXPERIMENTS = {
     "conversion": _BELOW | {"training"},
     "benchmark": _BELOW | {"training", "baseline"},
     "scaling": _BELOW | {"training", "benchmark"},
+    "reproduce": _BELOW | {"training", "benchmark"},
     "programs": _BELOW | {"training", "certification", "conversion"},
 }
 WITHOUT_FLAX = ("ops", "certify", "attacks", "verify")

@@ -1,0 +1,106 @@
+"""Trains and certifies a cell with one seed, in a process of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from ..configs import PRESETS, Config
+
+CHILD = f"{__package__}.child"
+"""The module that trains."""
+_POLL = 0.2  # seconds
+_LONGEST = 300  # characters of a reason
+
+
+class Outcome(NamedTuple):
+    """How a process ended.
+
+    Attributes:
+      code: its exit code; minus the number of a signal that killed it.
+      told: whether it was told to stop.
+      reason: one line, if it failed.
+    """
+
+    code: int
+    told: bool
+    reason: str
+
+
+def arguments(config: Config, preset: str, run: Path, start: Path | None) -> list[str]:
+    """The flags of `experiments.train` for a config.
+
+    Args:
+      config: the settings of the run.
+      preset: a preset; settings that it has need no flag.
+      run: the folder of the run.
+      start: the folder of the run from whose network it starts.
+
+    Example:
+      >>> config = PRESETS["digits"]()
+      >>> changed = dataclasses.replace(config, width=4, augment=True)
+      >>> arguments(changed, "digits", Path("runs/a"), None)
+      ['--preset=digits', '--run=runs/a', '--width=4', '--augment=True']
+    """
+    before = dataclasses.asdict(PRESETS[preset]())
+    changed = {
+        name: value
+        for name, value in dataclasses.asdict(config).items()
+        if value != before[name]
+    }
+    flags = [f"--preset={preset}", f"--run={run}"]
+    flags += [f"--init_from={start}"] if start else []
+    return flags + [f"--{name}={value}" for name, value in changed.items()]
+
+
+def train(flags: list[str], log: Path, due: Callable[[], bool], held: int) -> Outcome:
+    """Runs `experiments.train` until it ends, or is due to save and stop.
+
+    Args:
+      flags: its flags.
+      log: what it prints is appended here.
+      due: whether it has to stop; asked several times a second.
+      held: a file descriptor with a lock; the process keeps the lock until it ends.
+    """
+    command = [sys.executable, "-m", CHILD, *flags]
+    with log.open("ab") as output:
+        begin = output.tell()
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            process_group=0,  # Ctrl-C is ours to pass on
+            pass_fds=(held,),
+        ) as process:
+            told = False
+            while (code := _ended(process)) is None:
+                if due() and not told:
+                    process.terminate()
+                    told = True
+    printed = log.read_bytes()[begin:].decode(errors="replace")
+    return Outcome(code, told, _reason(code, printed))
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int | None:
+    try:
+        return process.wait(_POLL)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _reason(code: int, printed: str) -> str:
+    if code == 0:
+        return ""
+    if code < 0:
+        name = signal.Signals(-code).name
+        return f"killed by {name}" + "; out of memory?" * (name == "SIGKILL")
+    lines = [" ".join(line.split()) for line in printed.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("error: ")]
+    last = (errors or lines or [f"error: exit code {code}"])[-1]
+    return last.removeprefix("error: ")[:_LONGEST]

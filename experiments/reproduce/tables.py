@@ -1,0 +1,184 @@
+"""The tables as data. A table is a function of the size."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+
+from . import pending, published
+from .cells import SECONDS, Cell, Changes, Comparison, Table, compared, exists
+from .sizes import Size
+
+_PENALTIES = (0.03, 0.1, 0.3)
+_DEGREES = (3, 4, 5)
+
+
+def heads(size: Size) -> Table:
+    """Linear heads, and curvature heads by hidden units and penalty."""
+    middle = curvature_label(size.hidden[1], 0.1)
+    curvature = [
+        Cell(curvature_label(hidden, penalty), curvature_head(hidden, penalty))
+        for hidden in size.hidden
+        for penalty in _PENALTIES
+    ]
+    claim = "a curvature head certifies more than a linear one [S22b]"
+    return Table(
+        "Heads",
+        _at_widths(
+            size,
+            [
+                Cell("orthogonal", {"head": "orthogonal"}, seeds=size.seeds),
+                Cell("normalized", {"head": "normalized"}, seeds=size.seeds),
+                *(_seeded(cell, size, cell.label == middle) for cell in curvature),
+                *pending.heads(size.hidden[1], curvature_head(size.hidden[1], 0.1)),
+            ],
+        ),
+        compared(middle, "normalized", claim) + compared(middle, "orthogonal", claim),
+        published.HEADS,
+    )
+
+
+def curvature_label(hidden: int, penalty: float) -> str:
+    """The label of a curvature head."""
+    return f"curvature {hidden}, penalty {penalty}"
+
+
+def curvature_head(hidden: int, penalty: float) -> Changes:
+    """The settings of a curvature head; its gradients are clipped, as published."""
+    return {
+        "head": "curvature",
+        "hidden": hidden,
+        "curvature_penalty": penalty,
+        "clip_norm": 1.0,
+    }
+
+
+def pooling(size: Size) -> Table:
+    """Max pooling against projection pooling."""
+    names = ("max", "projection")
+    claim = "projection pooling helps [S22b]"
+    return Table(
+        "Pooling",
+        _at_widths(size, [Cell(n, {"pooling": n}, seeds=size.seeds) for n in names]),
+        compared("projection", "max", claim),
+        published.HEADS[:1],
+    )
+
+
+def activations(size: Size) -> Table:
+    """MaxMin against Householder activations of order 1 and 2."""
+    names = ("maxmin", "householder", "householder2")
+    cells = [Cell(n, {"activation": n}, seeds=size.seeds) for n in names]
+    comparisons = compared("householder", "maxmin", "")
+    comparisons += compared("householder2", "maxmin", "")
+    return Table("Activations", _at_widths(size, cells), comparisons)
+
+
+def gradients(size: Size) -> Table:
+    """Rules for the kernels' gradients, by depth."""
+    cells = [
+        Cell(
+            rule,
+            {"gradient": rule, "depth": layers * size.stages, "epochs": epochs},
+            group=f"depth {layers * size.stages}",
+        )
+        for layers, epochs in size.exact.items()
+        for rule in ("exact", "fast", "low_rank")
+    ]
+    claim = "saves over 30% of an epoch in deeper networks [S22b]"
+    comparisons = (
+        Comparison("fast", "exact", SECONDS, claim, least=30.0),
+        Comparison("low_rank", "exact", SECONDS),
+        *compared("fast", "exact", "", ("clean", "36/255")),
+        *compared("low_rank", "fast", "", ("clean", "36/255")),
+    )
+    return Table("Gradients", tuple(cells), comparisons, published.GRADIENTS)
+
+
+def series(size: Size) -> Table:
+    """Polynomials of the exponential in training; that of evaluation stays."""
+    names = [f"taylor:{degree}" for degree in (*_DEGREES, 14)]
+    names += [f"chebyshev:{degree}:2.0" for degree in _DEGREES]
+    cells = [Cell(name, {"polynomial": name}, seeds=size.seeds) for name in names]
+    same = ("clean", "36/255", SECONDS)
+    comparisons = [
+        one
+        for degree in _DEGREES
+        for one in compared(f"chebyshev:{degree}:2.0", f"taylor:{degree}", "", same)
+    ]
+    return Table("Series", tuple(cells), tuple(comparisons))
+
+
+def depth(size: Size) -> Table:
+    """Networks of 1 to 8 layers a stage; on a GPU also the paper's network."""
+    cells = [
+        Cell(f"{layers * size.stages}", {"depth": layers * size.stages, "epochs": n})
+        for layers, n in size.layers.items()
+    ]
+    if size.name == "gpu":
+        paper = curvature_head(4096, 0.1) | {
+            "depth": 15,
+            "pooling": "projection",
+            "activation": "householder2",
+        }
+        cells.append(Cell("15, as published", paper, claim=published.PAPER))
+    return Table("Depth", tuple(cells), published=published.DEPTH)
+
+
+def convolutions(size: Size) -> Table:
+    """Orthogonal convolutions."""
+    cells = [Cell("soc", seeds=size.seeds), *pending.convolutions(size.seeds)]
+    comparisons = tuple(
+        one
+        for other in ("bcop", "cayley", "reflector")
+        for one in compared("soc", other, "", ("clean", "36/255", SECONDS))
+    )
+    return Table("Convolutions", tuple(cells), comparisons, published.CONVOLUTIONS)
+
+
+def losses(size: Size) -> Table:
+    """Losses and parts of recipes, each switched on alone."""
+    others = pending.losses()
+    cells = [Cell("cross-entropy"), *others]
+    comparisons = tuple(
+        one for cell in others for one in compared(cell.label, "cross-entropy", "")
+    )
+    cells = [_seeded(cell, size, True) for cell in cells]
+    return Table("Losses", _at_widths(size, cells), comparisons, published.LOSSES)
+
+
+def _at_widths(size: Size, cells: Iterable[Cell]) -> tuple[Cell, ...]:
+    """The cells at every width of the size."""
+    if len(size.widths) == 1:
+        return tuple(cells)
+    cells = tuple(cells)
+    return tuple(
+        dataclasses.replace(
+            cell,
+            group=f"width {width}",
+            changes={"width": width, "epochs": epochs, **cell.changes},
+        )
+        for width, epochs in size.widths.items()
+        for cell in cells
+    )
+
+
+def _seeded(cell: Cell, size: Size, close: bool) -> Cell:
+    return dataclasses.replace(cell, seeds=size.seeds) if close else cell
+
+
+def table(name: str, size: Size) -> Table:
+    """A table without the cells whose settings do not exist yet."""
+    whole = TABLES[name](size)
+    cells = tuple(cell for cell in whole.cells if exists(cell.changes))
+    return dataclasses.replace(whole, cells=cells)
+
+
+TABLES: dict[str, Callable[[Size], Table]] = {
+    each.__name__: each
+    for each in (
+        *(heads, pooling, activations, gradients),
+        *(series, depth, convolutions, losses),
+    )
+}
+"""Tables by name."""

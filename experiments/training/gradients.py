@@ -15,6 +15,7 @@ from lipjax import LipConvNet, losses, refresh_spectral
 
 from ..configs import Config
 from ..parallel.mesh import DATA
+from .forward import make_forward
 
 LossFunction = Callable[..., tuple[jax.Array, tuple[jax.Array, Any]]]
 
@@ -38,24 +39,19 @@ class Gradient(NamedTuple):
 def make_loss(model: LipConvNet, config: Config) -> LossFunction:
     """Makes `(params, spectral, x, y, update_stats) -> (loss, (correct, spectral))`."""
 
+    forward = make_forward(model, config)
+
     def loss_function(params, spectral, x, y, update_stats: bool):
-        (logits, penalty), changed = model.apply(
-            {"params": params, "spectral": spectral},
-            x,
-            y,
-            update_stats,
-            mutable=["spectral"] if update_stats else [],
-            method="logits_and_penalty",
-        )
+        found = forward(params, spectral, x, y, update_stats)
         loss = losses.penalized_cross_entropy(
-            logits,
+            found.attacked,
             y,
-            penalty,
+            found.penalty,
             weight=config.curvature_penalty,
             temperature=config.temperature,
         )
-        correct = jnp.sum(jnp.argmax(logits, axis=1) == y, dtype=jnp.int32)
-        return loss, (correct, changed.get("spectral"))
+        correct = jnp.sum(jnp.argmax(found.logits, axis=1) == y, dtype=jnp.int32)
+        return loss, (correct, found.spectral)
 
     return loss_function
 

@@ -8,6 +8,8 @@ import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ..configs import Config
+from .forward import HEAD
+from .lookahead import lookahead
 
 
 def optimizer(config: Config, steps: int) -> optax.GradientTransformation:
@@ -19,11 +21,19 @@ def optimizer(config: Config, steps: int) -> optax.GradientTransformation:
         config.learning_rate, {steps // 2: 0.1, steps * 3 // 4: 0.1}
     )
     clip = optax.clip_by_global_norm(config.clip_norm)
-    return optax.chain(
+    tx = optax.chain(
         clip if config.clip_norm else optax.identity(),
         optax.add_decayed_weights(config.weight_decay, mask=decayed),
         optax.sgd(rate, momentum=config.momentum),
     )
+    if config.train_only == "head":
+        tx = optax.masked(tx, of_head)
+    return lookahead(tx, config.lookahead)
+
+
+def of_head(params: Any) -> dict[str, bool]:
+    """Mask of the head's parameters."""
+    return {name: name == HEAD for name in params}
 
 
 def decayed(params: Any) -> Any:

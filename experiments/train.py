@@ -5,6 +5,7 @@
     python -m experiments.train --data=folder:PATH     PATH/{train,test}/CLASS/*
     python -m experiments.train --resume=runs/NAME     continues an interrupted run
     python -m experiments.train --init_from=runs/NAME  starts from a run's network
+    ... --train_only=head --head=curvature --hidden=512    and trains a new head on it
 
 A run writes a folder with its settings (config.json), figures for each epoch
 (metrics.csv, metrics.jsonl), checkpoints (last, and best on the validation images),

@@ -86,7 +86,26 @@ class Config:
     certificate_weight: float = _of("weight of the mean radius, subtracted", 0.0)
     curvature_penalty: float = _of("weight of the curvature head's penalty", 0.0)
     clip_norm: float = _of("largest norm of a step's gradient; 0: no clipping", 0.0)
+    attack_radius: float = _of(
+        "the cross-entropy is taken at features that an l2 attack of this radius, in "
+        "pixels, has moved; 0: no attack",
+        0.0,
+    )
+    lookahead: int = _of(
+        "steps between which slow weights, that are evaluated, move half way to the "
+        "trained ones; 0: none",
+        0,
+    )
+    train_only: str = _of(
+        "what is trained: all, or the head of the network of --init_from, which may "
+        "be of another kind, on the features of the images as they are",
+        "all",
+        ("all", "head"),
+    )
     augment: bool = _of("random crops and flips if the data set allows them", True)
+    randaugment: int = _of(
+        "random operations (RandAugment) on half of the images; 0: none", 0
+    )
     seed: int = _of("seed of the initial weights and all random draws", 0)
 
     def __post_init__(self) -> None:
@@ -95,9 +114,11 @@ class Config:
         _check(self.learning_rate > 0, "--learning_rate must be positive")
         _check(self.temperature > 0, "--temperature must be positive")
         _check(0 <= self.momentum < 1, "--momentum must be in [0, 1)")
-        for name in ("weight_decay", "curvature_penalty", "clip_norm", "warmup"):
-            _check(getattr(self, name) >= 0, f"--{name} must not be negative")
-        for name in ("offset", "certificate_weight"):
+        for name in (
+            *("weight_decay", "warmup", "offset", "certificate_weight"),
+            *("curvature_penalty", "clip_norm", "attack_radius"),
+            *("lookahead", "randaugment"),
+        ):
             _check(getattr(self, name) >= 0, f"--{name} must not be negative")
         _check(
             self.schedule != "one_cycle" or not self.warmup,
@@ -114,6 +135,12 @@ class Config:
             "--loss=emma and --certificate_weight need a linear head: they do not go "
             "with --head=curvature",
         )
+        if self.train_only == "head":
+            _check(
+                not self.augment and not self.randaugment,
+                "--train_only=head computes the features of each image once: leave "
+                "out --augment and --randaugment",
+            )
 
     def network(self) -> dict[str, Any]:
         """The settings of `NETWORK`, by name."""

@@ -1,4 +1,4 @@
-"""Random crops and flips, inside the jitted step."""
+"""Random crops, flips and operations, inside the jitted step."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from jax import lax
 
 from ..configs import Config
 from ..data import Dataset
+from .randaugment import rand_augment
 
 
 def random_key(seed: int) -> jax.Array:
@@ -22,16 +23,19 @@ def make_augment(
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """Makes `(step, images) -> x`: stored bytes to augmented pixels in [0, 1].
 
-    The crops and flips of a step depend on the seed and the step alone.
+    The random draws of a step depend on the seed and the step alone.
     """
 
     def augment(step: jax.Array, images: jax.Array) -> jax.Array:
         x = to_pixels(images, data.levels)
+        key = jax.random.fold_in(random_key(config.seed), step)
         if config.augment:
-            key = jax.random.fold_in(random_key(config.seed), step)
             crop, flip = jax.random.split(key)
             x = random_crop(crop, x, data.crop_padding)
             x = random_flip(flip, x) if data.flip else x
+        if config.randaugment:
+            third = jax.random.fold_in(key, 2)  # after those of crops and flips
+            x = rand_augment(third, x, config.randaugment)
         return x
 
     return augment

@@ -15,6 +15,7 @@ from lipjax import LipConvNet, refresh_spectral
 
 from ..configs import Config
 from ..parallel.mesh import DATA
+from .forward import make_forward
 from .objective import make_objective
 
 LossFunction = Callable[..., tuple[jax.Array, tuple[jax.Array, Any]]]
@@ -42,26 +43,20 @@ def make_loss(model: LipConvNet, config: Config) -> LossFunction:
     It is `(params, spectral, x, y, progress, update_stats) -> (loss, (correct,
     spectral))`, progress the share of the run that is over.
     """
+    forward = make_forward(model, config)
     objective = make_objective(config, 1 / min(model.std))
     uses_pairs = config.loss == "emma" or config.certificate_weight > 0
 
     def loss_function(params, spectral, x, y, progress, update_stats: bool):
-        variables = {"params": params, "spectral": spectral}
-        (logits, penalty), changed = model.apply(
-            variables,
-            x,
-            y,
-            update_stats,
-            mutable=["spectral"] if update_stats else [],
-            method="logits_and_penalty",
-        )
+        found = forward(params, spectral, x, y, update_stats)
         pairs = jnp.zeros(())
         if uses_pairs:
+            variables = {"params": params, "spectral": spectral}
             pairs = model.apply(variables, method="pair_constants")
-        found = objective(logits, y, pairs, progress)
-        loss = jnp.mean(found) + config.curvature_penalty * penalty
-        correct = jnp.sum(jnp.argmax(logits, axis=1) == y, dtype=jnp.int32)
-        return loss, (correct, changed.get("spectral"))
+        of_images = objective(found.attacked, y, pairs, progress)
+        loss = jnp.mean(of_images) + config.curvature_penalty * found.penalty
+        correct = jnp.sum(jnp.argmax(found.logits, axis=1) == y, dtype=jnp.int32)
+        return loss, (correct, found.spectral)
 
     return loss_function
 

@@ -9,6 +9,8 @@ import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ..configs import Config
+from .forward import HEAD
+from .lookahead import lookahead
 
 _DECAYED = ("kernel", "matrices")
 
@@ -27,7 +29,10 @@ def optimizer(config: Config, steps: int) -> optax.GradientTransformation:
         rule = (*rule, optax.scale_by_learning_rate(rate))
     else:
         rule = (decay, optax.sgd(rate, momentum=config.momentum))
-    return optax.chain(clip if config.clip_norm else optax.identity(), *rule)
+    tx = optax.chain(clip if config.clip_norm else optax.identity(), *rule)
+    if config.train_only == "head":
+        tx = optax.masked(tx, of_head)
+    return lookahead(tx, config.lookahead)
 
 
 def learning_rate(config: Config, steps: int) -> optax.Schedule:
@@ -51,6 +56,11 @@ def learning_rate(config: Config, steps: int) -> optax.Schedule:
     if rise == 0:
         return fall
     return lambda step: fall(step) * jnp.minimum(1.0, (step + 1) / (rise + 1))
+
+
+def of_head(params: Any) -> dict[str, bool]:
+    """Mask of the head's parameters."""
+    return {name: name == HEAD for name in params}
 
 
 def decayed(params: Any) -> Any:

@@ -21,6 +21,9 @@ from .trainer import Trainer
 
 FLAGS = flags.FLAGS
 
+_OF_HEAD = ("head", "hidden")
+_OF_TRUNK = ("polynomial", "eval_polynomial", "gradient")
+
 
 def settings() -> tuple[Config, LipConvNet | None]:
     """The settings and the network of the run that the flags describe.
@@ -34,6 +37,10 @@ def settings() -> tuple[Config, LipConvNet | None]:
         return _resumed()
     if FLAGS.init_from:
         return _fine_tuned(RunFolder.open(Path(FLAGS.init_from)), preset)
+    if FLAGS.train_only == "head":
+        raise UserError(
+            "--train_only=head needs --init_from, the run whose trunk stays"
+        )
     return with_flags(preset, FLAGS), None
 
 
@@ -53,10 +60,15 @@ def _fine_tuned(source: RunFolder, preset: Config) -> tuple[Config, LipConvNet]:
     """The settings and the network that start from a run's weights.
 
     Weights belong to a network with its mean and std, so these are the run's. The
-    approximation of exp may change.
+    approximation of exp may change. If the head alone is trained, it may be of another
+    kind, and the approximation is the run's unless flags change it.
     """
-    network = source.config.network()
-    changed = [n for n in network if FLAGS[n].present and FLAGS[n].value != network[n]]
+    network = kept = source.config.network()
+    if FLAGS.train_only == "head":
+        kept = {name: network[name] for name in network if name not in _OF_HEAD}
+        trunk = {name: getattr(source.config, name) for name in _OF_TRUNK}
+        preset = dataclasses.replace(preset, augment=False, **trunk)
+    changed = [n for n in kept if FLAGS[n].present and FLAGS[n].value != kept[n]]
     if changed:
         name = changed[0]
         raise UserError(
@@ -64,7 +76,11 @@ def _fine_tuned(source: RunFolder, preset: Config) -> tuple[Config, LipConvNet]:
             f"leave out --{name}"
         )
     config = with_flags(dataclasses.replace(preset, **network), FLAGS)
-    return config, source.model.clone(exp=exp_approximation(config))
+    model = source.model.clone(exp=exp_approximation(config))
+    if config.train_only == "head":
+        pooled, own = model.has_last_pooling, {n: getattr(config, n) for n in _OF_HEAD}
+        model = model.clone(last_pooling=pooled, **own)
+    return config, model
 
 
 def run_folder(trainer: Trainer) -> RunFolder:
@@ -88,14 +104,13 @@ def checkpoint(trainer: Trainer, checkpoints: Checkpoints) -> Checkpoint:
         _check_input(trainer, start.input)
         return start
     metrics = zero_metrics(trainer.mesh)
-    start = Checkpoint(trainer.init(), metrics, trainer.input(), 0)
-    if FLAGS.init_from:
-        source = RunFolder.open(Path(FLAGS.init_from)).checkpoints()
-        found = source.restore("last", trainer.mesh).state
-        state = start.state._replace(params=found.params, spectral=found.spectral)
-        start = start._replace(state=state)
-        checkpoints.save("last", start)  # the settings do not record --init_from
-        checkpoints.close()
+    if not FLAGS.init_from:
+        return Checkpoint(trainer.init(), metrics, trainer.input(), 0)
+    source = RunFolder.open(Path(FLAGS.init_from)).checkpoints()
+    state = trainer.init_from(source.restore("last", trainer.mesh).state.variables)
+    start = Checkpoint(state, metrics, trainer.input(), 0)
+    checkpoints.save("last", start)  # the settings do not record --init_from
+    checkpoints.close()
     return start
 
 

@@ -10,7 +10,9 @@ from jax import lax
 
 from lipjax import refresh_spectral
 
+from .forward import HEAD
 from .gradients import Gradient
+from .lookahead import trained
 from .state import Metrics, TrainState
 
 REFRESH_STEPS = 50
@@ -28,6 +30,7 @@ def make_train_step(
     *,
     steps_per_epoch: int,
     steps: int,
+    head_only: bool = False,
 ) -> TrainStep:
     """Makes the step `(state, metrics, images, labels) -> (state, metrics)`.
 
@@ -37,22 +40,29 @@ def make_train_step(
       augment: `(step, images) -> x`: stored bytes to augmented pixels in [0, 1].
       steps_per_epoch: full batches per epoch; the scales are refreshed in its middle.
       steps: of the whole run.
+      head_only: whether the trunk's singular vectors stay: its features depend on them.
     """
 
     def train_step(
         state: TrainState, metrics: Metrics, images: jax.Array, labels: jax.Array
     ) -> tuple[TrainState, Metrics]:
         x = augment(state.step, images)
+        params = trained(state.opt_state, state.params)
+        variables = {"params": params, "spectral": state.spectral}
         spectral = lax.cond(
             state.step % steps_per_epoch == steps_per_epoch // 2,
-            lambda: refresh_spectral(state.variables, REFRESH_STEPS),
+            lambda: refresh_spectral(variables, REFRESH_STEPS),
             lambda: state.spectral,
         )
         progress = state.step / steps
-        found = gradient(state.params, spectral, x, labels, progress)
+        found = gradient(params, spectral, x, labels, progress)
+        spectral = found.spectral
+        if head_only:
+            of_head = {name: spectral[name] for name in spectral if name == HEAD}
+            spectral = state.spectral | of_head
         updates, opt_state = tx.update(found.grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        state = TrainState(state.step + 1, params, found.spectral, opt_state)
+        state = TrainState(state.step + 1, params, spectral, opt_state)
         return state, metrics.add(found.loss, found.correct, len(labels))
 
     return train_step

@@ -16,6 +16,8 @@ from ..data import Dataset
 from ..parallel.mesh import DATA, make_mesh
 from ..parallel.shardings import put, state_shardings
 from .augmentation import make_augment
+from .feature_steps import make_feature_steps
+from .forward import with_head
 from .gradients import make_gradient, make_loss
 from .model import build, check_fits
 from .optimizer import optimizer
@@ -65,27 +67,43 @@ class Trainer:
         self.model: LipConvNet = model.clone(dtype=jnp.dtype(config.dtype))
         self.steps_per_epoch = len(data.train) // config.batch_size
         steps = self.steps_per_epoch * config.epochs
+        head_only = config.train_only == "head"
         train_step = make_train_step(
             make_gradient(make_loss(self.model, config), self.mesh, accumulate),
             optimizer(config, steps),
-            make_augment(config, data),
+            (lambda step, x: x) if head_only else make_augment(config, data),
             steps_per_epoch=self.steps_per_epoch,
             steps=steps,
+            head_only=head_only,
         )
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract_state())
-        self.steps = make_steps(train_step, config, data, self.mesh, shardings)
+        places = (config, data, self.mesh, shardings)
+        if head_only:
+            self.steps = make_feature_steps(train_step, *places, self.model)
+        else:
+            self.steps = make_steps(train_step, *places)
         self._init = jax.jit(
             self._initial, out_shardings=shardings, compiler_options=_COMPILE_FAST
         )
 
     def init(self) -> TrainState:
         """The state before the first step."""
-        return self._init()
+        return self._init({})
 
-    def _initial(self) -> TrainState:
+    def init_from(self, variables: Any) -> TrainState:
+        """The state before the first step, with a run's variables.
+
+        With `train_only=head`, a head of other shapes than the run's is a new one.
+        """
+        return self._init(variables)
+
+    def _initial(self, variables: Any) -> TrainState:
         key = jax.random.key(self.config.seed)
         image = jnp.zeros((1, *self.model.image_shape), jnp.float32)
-        return init_state(self.config, self.model.init(key, image))
+        fresh = self.model.init(key, image)
+        if self.config.train_only == "head" and variables:
+            variables = with_head(variables, fresh)
+        return init_state(self.config, variables or fresh)
 
     def abstract_state(self) -> TrainState:
         """Shapes, dtypes and shardings of a state, without its numbers."""

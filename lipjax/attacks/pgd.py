@@ -16,23 +16,23 @@ def pgd(
     x: jax.Array,
     labels: jax.Array,
     radius: jax.Array | float,
-    key: jax.Array,
+    key: jax.Array | None,
     *,
     loss: Loss = cross_entropy,
     steps: int = 20,
     box: bool = True,
 ) -> jax.Array:
-    """Attacks each image by projected gradient ascent from a random point.
+    """Attacks each image by projected gradient ascent.
 
-    The search starts at a tenth of the radius. A step goes 2.5 radius / steps along the
-    gradient, scaled to norm 1.
+    The search starts at a random point at a tenth of the radius, or at the image. A
+    step goes 2.5 radius / steps along the gradient, scaled to norm 1.
 
     Args:
       logits: the network, as a function that `jax.jit` can trace.
       x: images of shape [n, ...] in [0, 1].
       labels: of shape [n].
       radius: l2, one or [n].
-      key: for the starting points.
+      key: for the starting points; None: start at the images.
       loss: what to make larger.
       steps: gradients.
       box: whether pixels must stay in [0, 1].
@@ -62,9 +62,12 @@ def pgd(
 
     value, found, _ = evaluate(logits, loss, x, labels)
     best = Best(x, value, found)
-    start = project(
-        on_sphere(jax.random.fold_in(key, 0), x, 0.1 * radius), x, radius, box
-    )
+    start = x if key is None else _near(key, x, 0.1 * radius)
+    start = project(start, x, radius, box)
     point, best = lax.fori_loop(0, steps, step, (start, best))
     value, found, _ = evaluate(logits, loss, point, labels)
     return better(best, Best(point, value, found)).point
+
+
+def _near(key: jax.Array, x: jax.Array, radius: jax.Array) -> jax.Array:
+    return on_sphere(jax.random.fold_in(key, 0), x, radius)

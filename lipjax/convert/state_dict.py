@@ -65,13 +65,18 @@ def _published_name(field: str, ours: Any) -> str:
 def layers(model: LipConvNet) -> Iterator[tuple[str, str, str]]:
     """Published prefix, our name and published activation or pooling of each block."""
     names = published_names(model)
+    if model.has_last_pooling == (model.head == "curvature"):
+        raise ValueError(
+            "the published format has a pooling in the last layer, unless the head is "
+            f"the curvature head: it has no last_pooling={model.last_pooling}"
+        )
     for name in model.block_names():
         if name == "initial":
             yield "init_layer", name, names["activation"]
             continue
         stage, layer = map(int, re.findall(r"\d+", name))
         pooled = layer == model.layers_per_stage and (
-            stage < model.stages or model.head != "curvature"
+            stage < model.stages or model.has_last_pooling
         )
         kind = "pooling" if pooled else "activation"
         yield f"block{stage}.{layer - 1}", name, names[kind]

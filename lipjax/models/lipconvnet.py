@@ -36,8 +36,9 @@ class LipConvNet(nn.Module):
     s - 1 convolutions of stride 1, then one of stride 2 with a pooling. The pooling
     halves the channels, so a stage halves the sides and doubles the channels. The last
     stage has k = 1: one convolution of stride 2, then s - 1 of stride 1. Its last
-    layer has a pooling unless the head is a `CurvatureHead`. The published networks
-    have five stages: LipConvNet-5 to -40 are `layers_per_stage` = 1 to 8.
+    layer has a pooling, unless the head is a `CurvatureHead` or `last_pooling` says
+    otherwise. The published networks have five stages: LipConvNet-5 to -40 are
+    `layers_per_stage` = 1 to 8.
 
     Beside skew-orthogonal convolutions ("soc"), which pad with zeros, there are three
     with circular padding: block convolutions ("bcop"), Cayley convolutions ("cayley")
@@ -64,6 +65,8 @@ class LipConvNet(nn.Module):
       pooling: "max", "projection" or a module.
       head: "orthogonal", "normalized", "curvature" or a module.
       hidden: hidden units of the head named "curvature".
+      last_pooling: whether the last layer has a pooling; None: unless the head is a
+        `CurvatureHead`.
       mean: per channel, subtracted from pixels in [0, 1].
       std: per channel, divides them.
       exp: how "soc" and the orthogonal head approximate the exponential.
@@ -110,6 +113,7 @@ class LipConvNet(nn.Module):
     pooling: str | nn.Module = "max"
     head: str | nn.Module = "normalized"
     hidden: int = 4096
+    last_pooling: bool | None = None
     mean: tuple[float, ...] = (0.4914, 0.4822, 0.4465)
     std: tuple[float, ...] = (0.2507, 0.2507, 0.2507)
     exp: ExpApproximation = ExpApproximation()
@@ -185,7 +189,7 @@ class LipConvNet(nn.Module):
         channels *= 4
         for layer in range(1, depth + 1):
             conv = self._conv(channels, strides=2 if layer == 1 else 1, kernel_size=1)
-            pooled = layer == depth and not self._has_curvature_head()
+            pooled = layer == depth and self.has_last_pooling
             activation = self._pooling() if pooled else self._activation()
             yield f"stage{self.stages}_layer{layer}", conv, activation
 
@@ -201,8 +205,12 @@ class LipConvNet(nn.Module):
             return NormalizedHead(self.num_classes, **settings)
         return OrthogonalHead(self.num_classes, self.exp, **settings)
 
-    def _has_curvature_head(self) -> bool:
-        return self.head == "curvature" or isinstance(self.head, CurvatureHead)
+    @property
+    def has_last_pooling(self) -> bool:
+        """Whether the last layer of the trunk has a pooling."""
+        if self.last_pooling is not None:
+            return self.last_pooling
+        return not (self.head == "curvature" or isinstance(self.head, CurvatureHead))
 
     def _conv(
         self, features: int, strides: int = 1, kernel_size: int | None = None

@@ -177,3 +177,12 @@ def test_half_precision_of_other_kinds_is_refused():
     rounded = jax.tree.map(lambda a: a.astype(jnp.bfloat16), variables)
     with pytest.raises(ValueError, match="bfloat16"):
         to_torch(model, rounded)
+
+
+def test_a_pooling_that_the_published_format_lacks():
+    model = LipConvNet((4, 4, 1), 3, stages=1, width=2, mean=(0.0,), std=(1.0,))
+    other = model.clone(last_pooling=False)
+    variables = drawn(other, jnp.zeros((1, 4, 4, 1)))
+    assert model.has_last_pooling and not other.has_last_pooling
+    with pytest.raises(ValueError, match="no last_pooling=False"):
+        to_torch(other, variables)

@@ -32,6 +32,7 @@ def test_mistakes_are_one_line(tmp_path):
     assert "choose another --run" in refused("train", f"--run={existing}")
     assert "is not a run" in refused("certify", f"--run={existing}")
     assert "leave out --epochs" in refused("train", "--resume=x", "--epochs=3")
+    assert "needs --init_from" in refused("train", "--train_only=head")
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,30 @@ def test_the_checker_accepts_the_proof(finished):
     result = subprocess.run(command, cwd=run, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "accepted: 10 " in result.stdout
+
+
+def test_another_head_on_the_trunk(finished, tmp_path):
+    """The result is a run: it is resumed and certified; its trunk is the old one."""
+    source, _ = finished
+    run, data = tmp_path / "run", json.loads((source / "config.json").read_text())
+    flags = ["--train_only=head", "--head=curvature", "--hidden=8", "--batch_size=8"]
+    flags += [f"--data={data['config']['data']}", "--epochs=2", f"--run={run}"]
+    result = program("train", f"--init_from={source}", *flags)
+    assert result.returncode == 0, result.stderr
+    with np.load(source / "model.npz") as old, np.load(run / "model.npz") as new:
+        assert (old["layer0_kernel"] == new["layer0_kernel"]).all()
+    settings = json.loads((run / "config.json").read_text())
+    assert settings["model"]["last_pooling"] is True
+    assert settings["config"]["augment"] is False
+    before = (run / "certificates.jsonl").read_bytes()
+    shutil.rmtree(max((run / "checkpoints" / "last").iterdir(), key=_step))
+    result = program("train", f"--resume={run}")
+    assert result.returncode == 0, result.stderr
+    assert (run / "certificates.jsonl").read_bytes() == before
+
+
+def _step(checkpoint):
+    return int(checkpoint.name)
 
 
 @pytest.mark.long

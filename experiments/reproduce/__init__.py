@@ -1,8 +1,8 @@
 """The paper's claims as tables: `python -m experiments.reproduce`, one idea a file.
 
-cells            a cell of a table, a comparison of two, and which settings exist
+cells            a cell of a table, and a comparison of two
 sizes            digits for seconds, CIFAR-10 on two cores, CIFAR-10 on a GPU
-tables           the tables as data; pending: their cells that await a flag
+tables           the tables as data
 published        figures of papers, with their sources
 folder           the folder of a table: whose it is, and that one program works on it
 running          trains a cell with one seed, in a process of its own; child: that one

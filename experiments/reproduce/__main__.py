@@ -49,7 +49,7 @@ from .cells import Table
 from .folder import RESULTS, alone, opened
 from .runs import FAILED, FINISHED, Run
 from .sizes import SIZES, Size
-from .tables import TABLES, table
+from .tables import TABLES
 from .work import Work, plan
 
 FLAGS = flags.FLAGS
@@ -61,7 +61,7 @@ def main() -> None:
         raise UserError(f"--minutes={FLAGS.minutes}: pass a positive number")
     jax.config.update("jax_platforms", "cpu")  # leaves an accelerator to the runs
     size = SIZES[FLAGS.size]()
-    whole = table(FLAGS.table, size)
+    whole = TABLES[FLAGS.table](size)
     only = _pattern(whole)
     settings = _settings(size)
     out = Path(FLAGS.out or f"runs/reproduce-{size.name}")

@@ -7,8 +7,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..configs import Config
-
 Changes = Mapping[str, Any]
 
 POINTS = ("clean", "36/255", "72/255", "108/255")
@@ -94,20 +92,6 @@ def slug(text: str) -> str:
       'curvature-512-penalty-0.1'
     """
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")
-
-
-def exists(changes: Changes) -> bool:
-    """Whether all settings, and the named choices among them, exist.
-
-    Example:
-      >>> exists({"head": "curvature"}), exists({"head": "none"}), exists({"nose": 1})
-      (True, False, False)
-    """
-    known = {field.name: field for field in dataclasses.fields(Config)}
-    return all(
-        name in known and value in (known[name].metadata["choices"] or (value,))
-        for name, value in changes.items()
-    )
 
 
 def compared(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 
-from . import pending, published
-from .cells import SECONDS, Cell, Changes, Comparison, Table, compared, exists
+from . import published
+from .cells import SECONDS, Cell, Changes, Comparison, Table, compared
 from .sizes import Size
 
 _PENALTIES = (0.03, 0.1, 0.3)
 _DEGREES = (3, 4, 5)
+_ATTACK = 0.14
+"""Radius of the attack on features in training, in pixels; about 36/255."""
 
 
 def heads(size: Size) -> Table:
@@ -30,11 +32,21 @@ def heads(size: Size) -> Table:
                 Cell("orthogonal", {"head": "orthogonal"}, seeds=size.seeds),
                 Cell("normalized", {"head": "normalized"}, seeds=size.seeds),
                 *(_seeded(cell, size, cell.label == middle) for cell in curvature),
-                *pending.heads(size.hidden[1], curvature_head(size.hidden[1], 0.1)),
+                *_recipes(size.hidden[1]),
             ],
         ),
         compared(middle, "normalized", claim) + compared(middle, "orthogonal", claim),
         published.HEADS,
+    )
+
+
+def _recipes(hidden: int) -> tuple[Cell, ...]:
+    """Curvature heads trained under attack, and on the features of a finished run."""
+    label, changes = curvature_label(hidden, 0.1), curvature_head(hidden, 0.1)
+    warm = {**changes, "train_only": "head", "augment": False}
+    return (
+        Cell(f"{label}, attack {_ATTACK}", {**changes, "attack_radius": _ATTACK}),
+        Cell(f"{label}, warm start", warm, start="normalized"),
     )
 
 
@@ -127,10 +139,11 @@ def depth(size: Size) -> Table:
 
 def convolutions(size: Size) -> Table:
     """Orthogonal convolutions."""
-    cells = [Cell("soc", seeds=size.seeds), *pending.convolutions(size.seeds)]
+    others = ("bcop", "cayley", "reflector")
+    cells = [Cell(name, {"conv": name}, seeds=size.seeds) for name in ("soc", *others)]
     comparisons = tuple(
         one
-        for other in ("bcop", "cayley", "reflector")
+        for other in others
         for one in compared("soc", other, "", ("clean", "36/255", SECONDS))
     )
     return Table("Convolutions", tuple(cells), comparisons, published.CONVOLUTIONS)
@@ -138,7 +151,19 @@ def convolutions(size: Size) -> Table:
 
 def losses(size: Size) -> Table:
     """Losses and parts of recipes, each switched on alone."""
-    others = pending.losses()
+    others = [
+        Cell("offset 0.2", {"offset": 0.2}),
+        Cell("offset 0.4", {"offset": 0.4}),
+        Cell("temperature 0.5", {"temperature": 0.5}),
+        Cell("EMMA", {"loss": "emma", "offset": 0.42}),
+        Cell("logit annealing", {"loss": "annealed"}),
+        Cell("certificate weight 0.1", {"certificate_weight": 0.1}),
+        Cell("cosine", {"schedule": "cosine"}),
+        Cell("one cycle", {"schedule": "one_cycle"}),
+        Cell("no augmentation", {"augment": False}),
+        Cell("RandAugment 2", {"randaugment": 2}),
+        Cell("lookahead 6", {"lookahead": 6}),
+    ]
     cells = [Cell("cross-entropy"), *others]
     comparisons = tuple(
         one for cell in others for one in compared(cell.label, "cross-entropy", "")
@@ -165,13 +190,6 @@ def _at_widths(size: Size, cells: Iterable[Cell]) -> tuple[Cell, ...]:
 
 def _seeded(cell: Cell, size: Size, close: bool) -> Cell:
     return dataclasses.replace(cell, seeds=size.seeds) if close else cell
-
-
-def table(name: str, size: Size) -> Table:
-    """A table without the cells whose settings do not exist yet."""
-    whole = TABLES[name](size)
-    cells = tuple(cell for cell in whole.cells if exists(cell.changes))
-    return dataclasses.replace(whole, cells=cells)
 
 
 TABLES: dict[str, Callable[[Size], Table]] = {

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from experiments.reproduce.sizes import SIZES
-from experiments.reproduce.tables import TABLES, table
+from experiments.reproduce.tables import TABLES
 from helpers.programs import program, refused
 
 SMOKE = SIZES["smoke"]()
@@ -20,7 +20,7 @@ def reproduced(name, out, *flags):
 
 def check(name, out):
     _, results = reproduced(name, out)
-    cells = table(name, SMOKE).cells
+    cells = TABLES[name](SMOKE).cells
     assert [run["cell"] for run in results["runs"]] == [cell.name for cell in cells]
     for run in results["runs"]:
         assert run["state"] == "finished", run
@@ -43,7 +43,7 @@ def test_a_table_of_the_digits(tmp_path):
 @pytest.mark.parametrize("name", sorted(set(TABLES) - {"pooling"}))
 def test_the_other_tables_of_the_digits(tmp_path, name):
     """Some cells take a minute; a command goes on with those of the one before."""
-    count = len(table(name, SMOKE).cells)
+    count = len(TABLES[name](SMOKE).cells)
     for _ in range(count):
         program("reproduce", f"--table={name}", f"--out={tmp_path}", "--minutes=5")
     check(name, tmp_path)

@@ -5,10 +5,8 @@ import dataclasses
 import pytest
 
 from experiments.configs import Config
-from experiments.reproduce import pending
-from experiments.reproduce.cells import exists
 from experiments.reproduce.sizes import SIZES
-from experiments.reproduce.tables import TABLES, table
+from experiments.reproduce.tables import TABLES
 
 EVERY = pytest.mark.parametrize(
     "name, size", [(name, size()) for name in TABLES for size in SIZES.values()]
@@ -17,7 +15,7 @@ EVERY = pytest.mark.parametrize(
 
 @EVERY
 def test_every_cell_is_a_config_of_its_own(name, size):
-    cells = table(name, size).cells
+    cells = TABLES[name](size).cells
     configs = [dataclasses.replace(size.config(), **cell.changes) for cell in cells]
     assert len({cell.folder(0) for cell in cells}) == len(cells) == len(set(configs))
     if name in ("depth", "gradients"):
@@ -36,18 +34,8 @@ def test_comparisons_and_starts_are_of_cells(name, size):
         assert not cell.start or (cell.group, cell.start) in before
 
 
-@EVERY
-def test_only_pending_cells_are_left_out(name, size):
-    whole = TABLES[name](size)
-    middle = size.hidden[1]
-    waiting = [*pending.heads(middle, {}), *pending.convolutions(1), *pending.losses()]
-    left = {c.label for c in whole.cells if not exists(c.changes)}
-    assert left <= {cell.label for cell in waiting}
-    assert table(name, size).cells
-
-
 def test_the_cells_of_the_brief_table_differ_in_the_pooling():
-    first, second = table("pooling", SIZES["smoke"]()).cells
+    first, second = TABLES["pooling"](SIZES["smoke"]()).cells
     assert (first.changes, second.changes) == (
         {"pooling": "max"},
         {"pooling": "projection"},

@@ -46,6 +46,9 @@ class Request:
     """A conversion, as the flags of the program describe it."""
 
     checkpoint: str | None = _of("state dict: .pth, .npz or .safetensors")
+    conv: str | None = _of(
+        "convolution of the checkpoint's network; default: soc", *_choices("conv")
+    )
     activation: str | None = _kind("activation")
     pooling: str | None = _kind("pooling")
     head: str | None = _kind("head")
@@ -104,8 +107,9 @@ def _check(request: Request) -> None:
     if len(request.given("run", "to")) != 1:
         raise UserError("pass what to make: a new run, --run=DIR, or a file, --to=FILE")
     names = request.given(*NAMES)
-    if request.checkpoint and len(names) < len(NAMES):
-        missing = [f"--{n}={'|'.join(NAMES[n])}" for n in NAMES if n not in names]
+    missing = [n for n in NAMES if n not in (*names, "conv")]
+    if request.checkpoint and missing:
+        missing = [f"--{name}={'|'.join(NAMES[name])}" for name in missing]
         raise UserError(f"pass how the network was built: {' '.join(missing)}")
     if request.from_run and names:
         raise UserError(f"a run knows its network: leave out --{next(iter(names))}")
@@ -122,7 +126,7 @@ def _check(request: Request) -> None:
 
 
 def _from_checkpoint(path: Path, request: Request) -> Network:
-    names = {kind: _published(kind, getattr(request, kind)) for kind in NAMES}
+    names = {kind: _published(kind, getattr(request, kind) or "soc") for kind in NAMES}
     state = read_weights(path)
     try:
         model, variables = from_torch(state, **names)

@@ -160,10 +160,11 @@ def losses(size: Size) -> Table:
         Cell("certificate weight 0.1", {"certificate_weight": 0.1}),
         Cell("cosine", {"schedule": "cosine"}),
         Cell("one cycle", {"schedule": "one_cycle"}),
-        Cell("no augmentation", {"augment": False}),
         Cell("RandAugment 2", {"randaugment": 2}),
         Cell("lookahead 6", {"lookahead": 6}),
     ]
+    if size.config().augment:
+        others.append(Cell("no augmentation", {"augment": False}))
     cells = [Cell("cross-entropy"), *others]
     comparisons = tuple(
         one for cell in others for one in compared(cell.label, "cross-entropy", "")

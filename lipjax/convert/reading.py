@@ -26,6 +26,7 @@ from lipjax.convert.state_dict import (
     StateDict,
     entries,
     layers,
+    projector_mask,
     variable_shapes,
 )
 from lipjax.models import LipConvNet
@@ -35,7 +36,7 @@ PUBLISHED_EXP = ExpApproximation(ops.taylor(5), ops.taylor(14), gradient="fast")
 
 
 def from_torch(
-    state: StateDict, *, activation: str, pooling: str, head: str
+    state: StateDict, *, activation: str, pooling: str, head: str, conv: str = "soc"
 ) -> tuple[LipConvNet, dict[str, Any]]:
     """Converts a published state dict to a model with equal features and logits.
 
@@ -44,6 +45,7 @@ def from_torch(
       activation: "maxmin", "hh1" or "hh2".
       pooling: "max" or "lip1".
       head: "ortho", "lln" or "crc_full".
+      conv: "soc", "bcop" or "cayley".
 
     Returns:
       The model, with the published polynomials (Taylor of degree 5 in training, 14 in
@@ -51,7 +53,8 @@ def from_torch(
       float64 where the weights are and JAX has it enabled, else in float32.
 
     Raises:
-      ValueError: for an unknown name, or an entry of the state dict that is missing,
+      ValueError: for an unknown name, the head "ortho" with another convolution than
+        "soc", or an entry of the state dict that is missing,
         unknown, of the wrong shape, no real numbers, or not finite in the model's
         precision; it names the entry.
 
@@ -63,7 +66,7 @@ def from_torch(
       ...     arrays = {name: value.numpy() for name, value in state.items()}
       ...     return from_torch(arrays, **names)
     """
-    names = {"activation": activation, "pooling": pooling, "head": head}
+    names = {"conv": conv, "activation": activation, "pooling": pooling, "head": head}
     for kind, name in names.items():
         if name not in NAMES[kind]:
             choices = tuple(NAMES[kind])
@@ -73,10 +76,11 @@ def from_torch(
     model = architecture(state, names)
     zeros = jax.tree.map(lambda v: np.zeros(v.shape, v.dtype), variable_shapes(model))
     _check_entries(state, entries(model, zeros))
+    _check_masks(state)
     state = {name: _cast(name, state[name], model.param_dtype) for name in state}
     flat: dict[Path, Any] = {}
     for prefix, name, activation in layers(model):
-        flat |= _convolution(state, f"{prefix}.ortho", (name, "conv"))
+        flat |= _CONVOLUTIONS[conv](state, f"{prefix}.ortho", (name, "conv"))
         for angle in ANGLES.get(activation, ()):
             value = jnp.asarray(state[f"{prefix}.act.{angle}"].ravel())
             flat["params", name, "activation", angle] = value
@@ -107,7 +111,12 @@ def architecture(state: StateDict, names: Mapping[str, str]) -> LipConvNet:
     mean, std = (
         tuple(map(float, _entry(state, name).ravel())) for name in ("shift", "scale")
     )
-    first = _entry(state, "init_layer.ortho.weight")
+    if names["conv"] == "bcop":
+        first = _entry(state, "init_layer.ortho.conv_matrices")
+        kernel_size = (len(first) + 1) // 2
+    else:
+        first = _entry(state, "init_layer.ortho.weight")
+        kernel_size = first.shape[-1]
     double = first.dtype == np.float64 and jax.config.read("jax_enable_x64")
     return LipConvNet(
         image_shape=(side, side, len(mean)),
@@ -115,7 +124,7 @@ def architecture(state: StateDict, names: Mapping[str, str]) -> LipConvNet:
         stages=stages,
         layers_per_stage=max(len(depth), 1),
         width=width,
-        kernel_size=first.shape[-1],
+        kernel_size=kernel_size,
         mean=mean,
         std=std,
         exp=PUBLISHED_EXP,
@@ -145,6 +154,15 @@ def _check_entries(state: StateDict, due: StateDict) -> None:
             raise ValueError(f"the state dict has an entry of no use here: {name!r}")
 
 
+def _check_masks(state: StateDict) -> None:
+    for name in (name for name in state if name.endswith(".mask")):
+        matrices = state[f"{name.removesuffix('mask')}conv_matrices"]
+        if not np.array_equal(state[name], projector_mask(matrices)):
+            raise ValueError(
+                f"entry {name!r} makes projectors of other columns than the first half"
+            )
+
+
 def _check_numbers(state: StateDict) -> None:
     for name, value in state.items():
         real = jnp.issubdtype(value.dtype, jnp.floating) or value.dtype.kind in "iu"
@@ -160,7 +178,23 @@ def _cast(name: str, value: np.ndarray, dtype: Any) -> np.ndarray:
     return cast
 
 
-def _convolution(state: StateDict, prefix: str, path: Path) -> dict[Path, Any]:
+def _bcop(state: StateDict, prefix: str, path: Path) -> dict[Path, Any]:
+    return {
+        ("params", *path, "matrices"): jnp.asarray(state[f"{prefix}.conv_matrices"]),
+        ("params", *path, "bias"): jnp.asarray(state[f"{prefix}.bias"]),
+    }
+
+
+def _cayley(state: StateDict, prefix: str, path: Path) -> dict[Path, Any]:
+    kernel = state[f"{prefix}.weight"].transpose(2, 3, 1, 0)
+    return {
+        ("params", *path, "kernel"): jnp.asarray(kernel),
+        ("params", *path, "bias"): jnp.asarray(state[f"{prefix}.bias"]),
+        ("params", *path, "alpha"): jnp.asarray(state[f"{prefix}.alpha"]),
+    }
+
+
+def _skew(state: StateDict, prefix: str, path: Path) -> dict[Path, Any]:
     kernel = jnp.asarray(state[f"{prefix}.weight"].transpose(2, 3, 1, 0))
     vectors = {n: state[f"{prefix}._{n}"] for n in VECTORS}
     matrices = ops.unfoldings(ops.skew_kernel(kernel))
@@ -175,10 +209,13 @@ def _convolution(state: StateDict, prefix: str, path: Path) -> dict[Path, Any]:
     }
 
 
+_CONVOLUTIONS = {"soc": _skew, "bcop": _bcop, "cayley": _cayley}
+
+
 def _head(head: str, state: StateDict) -> dict[Path, Any]:
     prefix, path = "logits_layer", ("params", "classifier")
     if head == "ortho":
-        return _convolution(state, f"{prefix}.ortho", ("classifier", "conv"))
+        return _skew(state, f"{prefix}.ortho", ("classifier", "conv"))
     if head == "lln":
         return {
             (*path, "kernel"): jnp.asarray(state[f"{prefix}.weight"].T),

@@ -1,8 +1,8 @@
 """Names and arrangement of the entries that the published PyTorch LipConvNets save.
 
 Arrays are NCHW and OIHW; names are `init_layer.*`, `blockB.L.*` with B from 1 and L
-from 0, and `logits_layer.*`. A state dict does not hold the kinds of activation,
-pooling and head, see `published_names`, nor the polynomials.
+from 0, and `logits_layer.*`. A state dict does not hold the kinds of convolution,
+activation, pooling and head, see `published_names`, nor the polynomials.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ Path = tuple[str, ...]
 ACTIVATIONS = {"maxmin": "maxmin", "hh1": "householder", "hh2": "householder2"}
 POOLINGS = {"max": "max", "lip1": "projection"}
 HEADS = {"ortho": "orthogonal", "lln": "normalized", "crc_full": "curvature"}
-NAMES = {"activation": ACTIVATIONS, "pooling": POOLINGS, "head": HEADS}
+CONVOLUTIONS = {"soc": "soc", "bcop": "bcop", "cayley": "cayley"}
+NAMES = {
+    "activation": ACTIVATIONS,
+    "pooling": POOLINGS,
+    "head": HEADS,
+    "conv": CONVOLUTIONS,
+}
 """Published name to ours, for each field of a model that has published names."""
 
 ANGLES = {"hh1": ("theta",), "hh2": ("theta0", "theta1", "theta2"), "lip1": ("theta",)}
@@ -40,15 +46,20 @@ def published_names(model: LipConvNet) -> dict[str, str]:
       model: the network.
 
     Returns:
-      The published names of its "activation", "pooling" and "head".
+      The published names of its "activation", "pooling", "head" and "conv".
 
     Raises:
-      ValueError: if one of these is a module and not a name.
+      ValueError: if one of these is a module, or has no published name.
 
     Example:
       >>> published_names(LipConvNet(activation="householder2", head="curvature"))
-      {'activation': 'hh2', 'pooling': 'max', 'head': 'crc_full'}
+      {'activation': 'hh2', 'pooling': 'max', 'head': 'crc_full', 'conv': 'soc'}
     """
+    if model.conv != "soc" and model.head == "orthogonal":
+        raise ValueError(
+            f"the orthogonal head is skew-orthogonal here, and in the published format "
+            f"as the trunk's convolutions: there is none of conv={model.conv!r}"
+        )
     return {field: _published_name(field, getattr(model, field)) for field in NAMES}
 
 
@@ -84,15 +95,16 @@ def layers(model: LipConvNet) -> Iterator[tuple[str, str, str]]:
 
 def entries(model: LipConvNet, variables: Any) -> Arrays:
     """All entries of the published state dict, in order, from variables in NumPy."""
-    params, spectral = variables["params"], variables["spectral"]
-    precision = params["initial"]["conv"]["kernel"].dtype
+    params, spectral = variables["params"], variables.get("spectral", {})
+    precision = params["initial"]["conv"]["bias"].dtype
     found = {
         name: np.array(values, precision)[:, None, None]
         for name, values in (("shift", model.mean), ("scale", model.std))
     }
     for prefix, name, activation in layers(model):
         block = params[name]
-        found |= _convolution(f"{prefix}.ortho", block["conv"], spectral[name]["conv"])
+        vectors = spectral.get(name, {}).get("conv")
+        found |= _CONVOLUTIONS[model.conv](f"{prefix}.ortho", block["conv"], vectors)
         for angle in ANGLES.get(activation, ()):
             value = block["activation"][angle]
             shape = (1, -1, 1, 1) if activation == "hh1" else (-1,)
@@ -101,7 +113,43 @@ def entries(model: LipConvNet, variables: Any) -> Arrays:
     return found | _head(head, params["classifier"], spectral.get("classifier"))
 
 
-def _convolution(prefix: str, params: Arrays, spectral: Any) -> Arrays:
+def projector_mask(matrices: np.ndarray) -> np.ndarray:
+    """The published mask: a projector is of the first half of a matrix's columns.
+
+    Args:
+      matrices: of shape [2 k - 1, c, c].
+
+    Returns:
+      Ones and zeros, of shape [2 k - 2, 1, c].
+
+    Example:
+      >>> projector_mask(np.zeros((3, 3, 3)))[:, 0]
+      array([[1., 0., 0.],
+             [1., 0., 0.]])
+    """
+    count, _, channels = matrices.shape
+    mask = (np.arange(channels) < channels // 2).astype(matrices.dtype)
+    return np.broadcast_to(mask, (count - 1, 1, channels))
+
+
+def _bcop(prefix: str, params: Arrays, spectral: Any) -> Arrays:
+    matrices = params["matrices"]
+    return {
+        f"{prefix}.conv_matrices": matrices,
+        f"{prefix}.mask": projector_mask(matrices),
+        f"{prefix}.bias": params["bias"],
+    }
+
+
+def _cayley(prefix: str, params: Arrays, spectral: Any) -> Arrays:
+    return {
+        f"{prefix}.weight": params["kernel"].transpose(3, 2, 0, 1),
+        f"{prefix}.bias": params["bias"],
+        f"{prefix}.alpha": params["alpha"],
+    }
+
+
+def _skew(prefix: str, params: Arrays, spectral: Any) -> Arrays:
     k, _, channels, _ = params["kernel"].shape
     published = published_vectors(spectral["kernel_vectors"], k, channels)
     return {
@@ -111,10 +159,13 @@ def _convolution(prefix: str, params: Arrays, spectral: Any) -> Arrays:
     }
 
 
+_CONVOLUTIONS = {"soc": _skew, "bcop": _bcop, "cayley": _cayley}
+
+
 def _head(head: str, params: Any, spectral: Any) -> Arrays:
     prefix = "logits_layer"
     if head == "ortho":
-        return _convolution(f"{prefix}.ortho", params["conv"], spectral["conv"])
+        return _skew(f"{prefix}.ortho", params["conv"], spectral["conv"])
     if head == "lln":
         return {
             f"{prefix}.weight": params["kernel"].T,

@@ -58,15 +58,15 @@ def to_torch(model: LipConvNet, variables: Any) -> Arrays:
         raise ValueError("the published format has no convolutions without biases")
     _check_variables(model, variables)
     arrays = entries(model, jax.tree.map(np.asarray, dict(variables)))
-    found = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    found = {name: np.array(array, order="C") for name, array in arrays.items()}
     _check_scales(found)
     _check_sizes(model, found)
     return found
 
 
 def _check_scales(state: Arrays) -> None:
-    weights = [name for name in state if name.endswith(".ortho.weight")]
-    for prefix in (name.removesuffix(".weight") for name in weights):
+    vectors = [name for name in state if name.endswith(".ortho._u1")]
+    for prefix in (name.removesuffix("._u1") for name in vectors):
         kernel = jnp.asarray(state[f"{prefix}.weight"].transpose(2, 3, 1, 0))
         vectors = our_vectors({n: state[f"{prefix}._{n}"] for n in VECTORS})
         matrices = ops.unfoldings(ops.skew_kernel(kernel))
@@ -82,7 +82,8 @@ def _check_scales(state: Arrays) -> None:
 
 def _check_variables(model: LipConvNet, variables: Any) -> None:
     due = _leaves(variable_shapes(model))
-    found = _leaves({name: variables.get(name) for name in ("params", "spectral")})
+    names = ("params", "spectral")
+    found = _leaves({name: variables.get(name, {}) for name in names})
     for path in (*due, *found):
         if due.get(path) != found.get(path):
             raise ValueError(

@@ -31,6 +31,7 @@ from lipjax.certify import (
 )
 from lipjax.certify.rounding import FINAL
 from lipjax.inference import exact_layer
+from lipjax.inference.exact import output_shape
 from lipjax.models.block import Block
 from lipjax.ops import CurvatureWeights
 
@@ -76,7 +77,7 @@ EXACT = [layer for layer in LAYERS if not isinstance(layer.module, Function)]
 def test_bounds_of_the_registry(layer):
     """Every layer that a model record can hold, under a linear head."""
     x = jnp.zeros((1, *layer.shape))
-    layers = exact_layers(layer.module, drawn(layer.module, x))
+    layers = exact_layers(layer.module, drawn(layer.module, x), layer.shape)
     ones, shape = np.ones(layer.shape[-1]), layer.shape
     for one in layers:
         _, shape = one.bound(shape)
@@ -84,15 +85,17 @@ def test_bounds_of_the_registry(layer):
     compare(slack.prove(Network(layer.shape, 0 * ones, ones, layers, head)))
 
 
-def exact_layers(module, variables):
+def exact_layers(module, variables, shape):
     """The module's layers of a certified network."""
     parts = {"params": {}, "spectral": {}} | jax.tree.map(np.asarray, variables)
     if not isinstance(module, Block):
-        return (exact_layer(module, *parts.values()),)
-    return tuple(
-        exact_layer(getattr(module, name), *(p.get(name, {}) for p in parts.values()))
-        for name in ("conv", "activation")
-    )
+        return (exact_layer(module, *parts.values(), shape),)
+    layers = []
+    for name in ("conv", "activation"):
+        numbers = (part.get(name, {}) for part in parts.values())
+        layers.append(exact_layer(getattr(module, name), *numbers, shape))
+        shape = output_shape(layers[-1], shape)
+    return tuple(layers)
 
 
 @pytest.mark.parametrize("name", GOLDEN_HEADS)

@@ -102,7 +102,7 @@ def test_another_head_on_the_trunk(finished, tmp_path):
     result = program("train", f"--init_from={source}", *flags)
     assert result.returncode == 0, result.stderr
     with np.load(source / "model.npz") as old, np.load(run / "model.npz") as new:
-        assert (old["layer0_kernel"] == new["layer0_kernel"]).all()
+        assert (old["layers.0.kernel"] == new["layers.0.kernel"]).all()
     settings = json.loads((run / "config.json").read_text())
     assert settings["model"]["last_pooling"] is True
     assert settings["config"]["augment"] is False

@@ -21,7 +21,8 @@ NETWORKS = {
 
 def published_names(name):
     """What reads a golden network's state dict."""
-    return dict(zip(("activation", "pooling", "head"), NETWORKS[name], strict=True))
+    kinds = ("soc", *NETWORKS[name])
+    return dict(zip(("conv", "activation", "pooling", "head"), kinds, strict=True))
 
 
 def published_state(file):

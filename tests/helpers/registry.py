@@ -16,12 +16,15 @@ from helpers.dense import side_by_side
 from lipjax import certify, ops
 from lipjax.models.lipconvnet import Block
 from lipjax.nn import (
+    BlockConvolutionOrthogonal,
+    CayleyConv,
     ChannelMaxPool,
     ExpApproximation,
     Householder,
     HouseholderOrder2,
     MaxMin,
     ProjectionPool,
+    ReflectorConv,
     SkewOrthogonalConv,
 )
 
@@ -84,6 +87,12 @@ def soc(name, shape, features, exp=EXPANDING, **settings):
     return Layer(f"soc-{name}", module, shape, series_gain(exp.eval_coefficients))
 
 
+def circular(layer, name, shape, features, **settings):
+    """A convolution with circular padding, which does not expand."""
+    module = layer(features, param_dtype=jnp.float64, **settings)
+    return Layer(f"{layer.__name__}-{name}", module, shape, one)
+
+
 def block(name, shape, convolution, activation):
     claim = series_gain(convolution.exp.eval_coefficients)
 
@@ -95,6 +104,7 @@ def block(name, shape, convolution, activation):
 
 DOUBLE = {"param_dtype": jnp.float64}
 IMAGE = (3, 2, 6)
+POINTWISE = {"kernel_size": 1, "use_bias": False}
 
 LAYERS = [
     soc("default-polynomials", (4, 4, 3), 3, exp=ExpApproximation()),
@@ -113,6 +123,20 @@ LAYERS = [
     soc("stride2-shrinks", (4, 4, 2), 3, strides=2, kernel_size=1),
     soc("stride3", (6, 6, 1), 9, strides=(3, 3)),
     soc("no-bias", (4, 4, 3), 3, kernel_size=(3, 3), use_bias=False),
+    circular(BlockConvolutionOrthogonal, "same", (4, 5, 3), 3),
+    circular(BlockConvolutionOrthogonal, "grows", (3, 4, 2), 5),
+    circular(BlockConvolutionOrthogonal, "stride2-shrinks", (4, 4, 2), 3, strides=2),
+    circular(BlockConvolutionOrthogonal, "k1-no-bias", (2, 2, 3), 3, **POINTWISE),
+    circular(BlockConvolutionOrthogonal, "small", (2, 1, 3), 3),
+    circular(CayleyConv, "same", (4, 5, 3), 3),
+    circular(CayleyConv, "grows", (3, 4, 2), 5),
+    circular(CayleyConv, "stride2-shrinks", (4, 4, 2), 3, strides=2, kernel_size=1),
+    circular(CayleyConv, "small", (2, 1, 3), 3),
+    circular(ReflectorConv, "same", (4, 5, 4), 4),
+    circular(ReflectorConv, "grows", (3, 4, 2), 5),
+    circular(ReflectorConv, "stride2-shrinks", (4, 4, 2), 3, strides=2),
+    circular(ReflectorConv, "k1-no-bias", (2, 2, 4), 4, **POINTWISE),
+    circular(ReflectorConv, "small", (2, 1, 4), 4),
     Layer("maxmin", MaxMin(), IMAGE, one),
     Layer("householder", Householder(**DOUBLE), IMAGE, one),
     Layer("householder2", HouseholderOrder2(**DOUBLE), IMAGE, one),
@@ -142,6 +166,8 @@ def drawn(module, *args, seed=0):
         name, dtype = path[-1].key, leaf.dtype
         if name.startswith("theta"):
             return rng.uniform(0, np.pi, leaf.shape).astype(dtype)
+        if name == "alpha":
+            return np.full(leaf.shape, 3.0, dtype)
         scale = leaf.shape[-1] ** -0.5
         return (scale * rng.standard_normal(leaf.shape)).astype(dtype)
 

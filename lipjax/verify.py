@@ -214,6 +214,14 @@ def plus_product(result: Array, layer: Record, z: Array) -> Array:
     """The result, to which J z is added: at p the sum of A_t^T z_(p+t)."""
     (h, w, width), (m, n) = layer.size, layer.kernel.shape[:2]
     borders = (m // 2, m - 1 - m // 2), (n // 2, n - 1 - n // 2)
+    if layer.kind == CIRCULAR and m == h:  # a product per column: rows are channels
+        z = np.pad(z.swapaxes(1, 2), [(0, 0), borders[1], (0, 0), (0, 0)], "wrap")
+        i = np.subtract.outer(np.arange(h), np.arange(h) - m // 2) % m
+        for j in range(n):
+            matrix = layer.kernel[i, j].swapaxes(1, 2).reshape(h * width, -1)
+            part = z[:, j : j + w].reshape(-1, h * width) @ matrix
+            result += part.reshape(len(z), w, h, -1).swapaxes(1, 2)
+        return result
     mode = "wrap" if layer.kind == CIRCULAR else "constant"
     z = np.pad(z, [(0, 0), *borders, (0, 0)], mode)
     for i, j in np.ndindex(m, n):

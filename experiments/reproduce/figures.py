@@ -83,8 +83,8 @@ def parameters(model: LipConvNet) -> int:
     """The number of trained parameters.
 
     Example:
-      >>> parameters(LipConvNet((4, 4, 1), 2, stages=1, width=2))
-      90
+      >>> parameters(LipConvNet((4, 4, 3), 2, stages=1, width=2))
+      189
     """
 
     def init() -> Any:

@@ -16,6 +16,7 @@ from unittest import mock
 import numpy as np
 
 from helpers import theorem, unclaimed_proofs
+from helpers.dense import any_convolution_matrix
 from helpers.small_proofs import NAMES, Proof, check
 
 U = Fraction(2) ** -53
@@ -59,6 +60,31 @@ def of_positive(checker: Any) -> Facts:
         yield checker.positive(unit, 1 - 1e-9)
 
 
+def of_products(checker: Any) -> Facts:
+    """J z as defined, for integers: without rounding."""
+    draw = np.random.default_rng(0)
+    for kind, padding in (("convolution", "zero"), (checker.CIRCULAR, "circular")):
+        for m, n, h, w in ((4, 3, 4, 5), (1, 2, 1, 3), (3, 5, 4, 2), (5, 5, 5, 5)):
+            kernel = draw.integers(-9, 9, (m, n, 2, 3)).astype(float)
+            z = draw.integers(-9, 9, (2, h, w, 2)).astype(float)
+            layer = checker.Record(kernel=kernel, size=(h, w, 2), kind=kind)
+            matrix = any_convolution_matrix(kernel, h, w, padding)
+            true = (z.reshape(2, -1) @ matrix.T).reshape(2, h, w, 3)
+            yield (checker.plus_product(1 + 0 * true, layer, z) == 1 + true).all()
+
+
+def of_plain_errors(checker: Any) -> Facts:
+    """The error of a dense layer, by the bound sqrt(7 * 4) of || |J| ||."""
+    for shape in ((1, 1, 2, 1), (1, 1, 1, 2)):
+        kernel = np.array([3.0, 4.0]).reshape(shape)
+        layer = checker.Record(kernel=kernel, size=(1, 1, shape[2]), name="")
+        layer.kind, layer.bias = "convolution", np.zeros(shape[3])
+        layer.claims = np.array([5.0 + 1e-9])
+        error, _, _ = checker.prove_convolution(layer)
+        gamma = theorem.gamma(shape[2] + 2)
+        yield near(Fraction(float(error[1])) ** 2, 28 * gamma**2, 1e-9)
+
+
 def of_norm_holds(checker: Any) -> Facts:
     """The rounding of K and of the factorisation is subtracted, for a rotation."""
     kernel = np.array([[0.0, 1.0], [-1.0, 0.0]])[None, None]
@@ -71,6 +97,12 @@ def of_norm_holds(checker: Any) -> Facts:
             room = 2 * (k * k + 1) * U + 9 * U + 4 * 5 * 4 * U
             yield not checker.norm_holds(layer, scale * (1 + float(room)), scale)
             yield checker.norm_holds(layer, scale * (1 + 1e-12), scale)
+    for slope in (1.0, -1.0):  # the difference of the rows above and below
+        taps = np.zeros((3, 3, 1, 1))
+        taps[0, 1], taps[2, 1] = slope, -slope
+        layer = checker.Record(kernel=taps, size=(2, 1, 1), kind=checker.SKEW)
+        yield not checker.norm_holds(layer, math.sqrt(3) * (1 - 1e-9), 2.0)
+        yield checker.norm_holds(layer, math.sqrt(3) * (1 + 1e-9), 2.0)
 
 
 def of_plain_norms(checker: Any) -> Facts:
@@ -85,6 +117,11 @@ def of_plain_norms(checker: Any) -> Facts:
                 room = (2 * (k + 1) + 1) * U
                 yield not checker.norm_holds(layer, scale * (1 + float(room)), scale)
                 yield checker.norm_holds(layer, scale * (1 + 1e-12), scale)
+    for shape in ((2, 1, 1, 1), (1, 2, 1, 1)):  # a difference of neighbours
+        taps = np.array([1.0, -1.0]).reshape(shape)
+        layer = checker.Record(kernel=taps, size=(2, 2, 1), kind=checker.CIRCULAR)
+        yield not checker.norm_holds(layer, 2 * (1 - 1e-9), 2.0)
+        yield checker.norm_holds(layer, 2 * (1 + 1e-9), 2.0)
     wide = checker.Record(
         kernel=np.array([0.6, 0.8]).reshape(1, 1, 1, 2), size=(1, 1, 1)
     )
@@ -366,8 +403,8 @@ def of_programs(checker: Any, files: dict[str, bytes], folder: Path) -> Facts:
 
 OF_FUNCTIONS: list[Callable[[Any], Facts]] = [
     of_gamma, of_lower, of_norms, of_positive, of_norm_holds, of_plain_norms,
-    of_squares, of_gains, of_features, of_heads, of_curvatures, of_rounding, of_room,
-    of_plain_room, of_messages,
+    of_products, of_plain_errors, of_squares, of_gains, of_features, of_heads,
+    of_curvatures, of_rounding, of_room, of_plain_room, of_messages,
 ]  # fmt: skip
 
 

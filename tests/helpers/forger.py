@@ -239,7 +239,8 @@ def weights_changed(proof: Proof, rng: Random, others: list) -> None:
     name = str(rng.choice(list(proof.arrays)))
     value = proof.arrays[name]
     noise = rng.normal(size=value.shape) * 10.0 ** rng.choice([-17, -12, -6, -2, 0])
-    if name.endswith("kernel") and value.ndim == 4 and rng.random() < 0.7:  # stays skew
+    is_square = value.ndim == 4 and value.shape[2] == value.shape[3]
+    if name.endswith("kernel") and is_square and rng.random() < 0.7:  # stays skew
         noise = noise - noise[::-1, ::-1].swapaxes(2, 3)
     proof.arrays[name] = value + noise * (
         rng.random(value.shape) < rng.choice([0.3, 1])

@@ -27,7 +27,7 @@ def test_bjorck_finds_the_polar_factor():
     """Singular values of at least 0.1 of the bound are 1 after 20 steps."""
     u, v = orthogonal(0, 3, 5, 5), orthogonal(1, 3, 5, 5)
     sizes = np.linspace(0.5, 2, 5)
-    found = ops.bjorck((u * sizes) @ v)
+    found = ops.bjorck((u * sizes[None, None]) @ v)
     np.testing.assert_allclose(found, u @ v, rtol=0, atol=ROUNDING)
 
 

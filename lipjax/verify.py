@@ -270,7 +270,7 @@ def gamma(n: int) -> float:
     return UP * n * U / (1 - n * U)
 
 
-def lower(x: Array) -> Array:
+def lower(x: Array | float) -> Array:
     return x - 32 * U * np.abs(x)  # covers a few operations, too
 
 

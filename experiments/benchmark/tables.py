@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..reporting.tables import duration
 from .machine import sentence
 
 Record = dict[str, Any]
-Columns = dict[str, Callable[[Record], str]]
+Columns = Mapping[str, Callable[[Any], str]]
 
 TITLES = {
     "train": "Training step",

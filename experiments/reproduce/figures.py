@@ -62,7 +62,7 @@ def read_figures(folder: RunFolder, log: Path) -> Figures | None:
     values |= {
         "mean radius": test["mean_radius"],
         SECONDS: median_seconds(_lines(folder.path / "metrics.jsonl")),
-        "parameters": parameters(folder.model),
+        "parameters": parameters(folder.model),  # pyright: ignore[reportArgumentType]
     }
     return Figures(values, len(radii), _device(log), radii)
 

@@ -131,7 +131,7 @@ _VERDICTS: dict[str, Callable[[Verdict], str]] = {
     "figure": lambda v: v.comparison.figure,
     "gain": _gain,
     "claim": _claimed,
-    "seeds": lambda v: str(v.gain.count),
+    "seeds": lambda v: str(v.gain.size),
     "verdict": lambda v: v.sign,
 }
 

@@ -21,18 +21,18 @@ class Spread(NamedTuple):
       mean: of the values.
       low: lower end of Student's interval of 95%; of fewer than 3 values the smallest.
       high: upper end, or the largest value.
-      count: of the values.
+      size: of the values.
     """
 
     mean: float
     low: float
     high: float
-    count: int
+    size: int
 
     @property
     def is_interval(self) -> bool:
         """Whether the ends are those of Student's interval."""
-        return self.count >= FEWEST
+        return self.size >= FEWEST
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -42,7 +42,7 @@ def spread(values: Sequence[float]) -> Spread:
       >>> [round(float(x), 2) for x in spread([1.0, 2.0, 3.0])]
       [2.0, -0.48, 4.48, 3.0]
       >>> spread([1.0, 2.0])
-      Spread(mean=1.5, low=1.0, high=2.0, count=2)
+      Spread(mean=1.5, low=1.0, high=2.0, size=2)
     """
     mean, count = statistics.fmean(values), len(values)
     if count < FEWEST:
@@ -62,6 +62,6 @@ def text(one: Spread, digits: int = 2) -> str:
     mean = f"{one.mean:,.{digits}f}"
     if one.is_interval:
         return f"{mean} ± {one.high - one.mean:,.{digits}f}"
-    if one.count == 1:
+    if one.size == 1:
         return mean
     return f"{mean} ({one.low:,.{digits}f} to {one.high:,.{digits}f})"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from . import published
-from .cells import SECONDS, Cell, Changes, Comparison, Table, compared
+from .cells import SECONDS, Cell, Comparison, Table, compared
 from .sizes import Size
 
 _PENALTIES = (0.03, 0.1, 0.3)
@@ -55,7 +56,7 @@ def curvature_label(hidden: int, penalty: float) -> str:
     return f"curvature {hidden}, penalty {penalty}"
 
 
-def curvature_head(hidden: int, penalty: float) -> Changes:
+def curvature_head(hidden: int, penalty: float) -> dict[str, Any]:
     """The settings of a curvature head; its gradients are clipped, as published."""
     return {
         "head": "curvature",

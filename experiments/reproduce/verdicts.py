@@ -58,11 +58,11 @@ def sign(gain: Spread, least: float = 0.0) -> str:
     """Whether a gain of at least `least` is confirmed or denied by its interval.
 
     Example:
-      >>> sign(Spread(2.0, 1.0, 3.0, count=3)), sign(Spread(2.0, -1.0, 5.0, count=3))
+      >>> sign(Spread(2.0, 1.0, 3.0, size=3)), sign(Spread(2.0, -1.0, 5.0, size=3))
       ('confirmed', 'open')
-      >>> sign(Spread(20.0, 19.0, 21.0, count=3), least=30.0)
+      >>> sign(Spread(20.0, 19.0, 21.0, size=3), least=30.0)
       'denied'
-      >>> sign(Spread(2.0, 2.0, 2.0, count=1))
+      >>> sign(Spread(2.0, 2.0, 2.0, size=1))
       'open: fewer than 3 seeds'
     """
     if not gain.is_interval:

@@ -67,6 +67,7 @@ def make_forward(model: LipConvNet, config: Config) -> Callable[..., Forward]:
     radius = config.attack_radius / min(model.std)
 
     def trunk(variables, x, update_stats: bool):
+        changed: Any
         if config.train_only == "head":
             return x, variables[SPECTRAL]
         features, changed = model.apply(
@@ -84,6 +85,7 @@ def make_forward(model: LipConvNet, config: Config) -> Callable[..., Forward]:
             {"params": params, SPECTRAL: spectral}, x, update_stats
         )
         own = {"params": params[HEAD], SPECTRAL: spectral.get(HEAD, {})}
+        changed: Any
         logits, changed = head.apply(
             own,
             features,

@@ -49,7 +49,7 @@ def make_loss(model: LipConvNet, config: Config) -> LossFunction:
 
     def loss_function(params, spectral, x, y, progress, update_stats: bool):
         found = forward(params, spectral, x, y, update_stats)
-        pairs = jnp.zeros(())
+        pairs: Any = jnp.zeros(())
         if uses_pairs:
             variables = {"params": params, "spectral": spectral}
             pairs = model.apply(variables, method="pair_constants")

@@ -16,7 +16,7 @@ class Lookahead(NamedTuple):
     """The optimiser's state: the weights that it trains, and its own state."""
 
     fast: Any
-    inner: optax.LookaheadState
+    inner: Any
 
 
 def lookahead(
@@ -54,6 +54,7 @@ def lookahead(
 
     def update(updates, state: Lookahead, params):
         pair = optax.LookaheadParams(state.fast, params)
+        found: Any
         found, inner = pairs.update(updates, state.inner, pair)
         return found.slow, Lookahead(optax.apply_updates(state.fast, found.fast), inner)
 

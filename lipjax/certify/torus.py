@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lipjax.certify.convolutions import absolute_norm_bound, acting_taps
 from lipjax.certify.eigenvalues import is_above, largest_eigenvalue_bound
@@ -84,11 +85,11 @@ def _symbols(kernel: np.ndarray, height: int, width: int) -> Iterator[np.ndarray
         row = np.tensordot(vertical[i], kernel, 1)  # [columns, in, out]
         opposite = 2 * i % height == 0
         for j in range(width // 2 + 1 if opposite else width):
-            symbol = np.tensordot(horizontal[j], row, 1)
+            symbol = np.asarray(np.tensordot(horizontal[j], row, 1), np.complex128)
             yield symbol if symbol.imag.any() else symbol.real
 
 
-def _phases(taps: int, side: int) -> np.ndarray:
+def _phases(taps: int, side: int) -> NDArray[np.complex128]:
     """e^(i omega t) for the frequencies omega of an axis, of shape [side, taps]."""
     turns = np.outer(np.arange(side), np.arange(taps) - taps // 2) % side
     return np.exp(2j * np.pi * (turns / side))

@@ -185,9 +185,9 @@ def freeze(
     trunk, shape = [], network.image_shape
     for layer in layers:
         after = output_shape(layer, shape)
-        convolves = isinstance(layer, SkewConvolution | Convolution)
-        if convolves and pays(layer, shape, dense_entries):
-            layer = as_matrix(layer, shape, dtype)
+        if isinstance(layer, SkewConvolution | Convolution):
+            if pays(layer, shape, dense_entries):
+                layer = as_matrix(layer, shape, dtype)
         trunk.append(layer)
         shape = after
     frozen = dataclasses.replace(network, layers=tuple(trunk), head=head)

@@ -8,9 +8,12 @@ from collections.abc import Iterable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from lipjax.ops.contraction import contract
 from lipjax.ops.convolution import check_shapes, same_convolution
+
+Phases = NDArray[np.complex128]
 
 
 def circular_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -81,8 +84,8 @@ def symbols_of_kernel(kernel: jax.Array) -> jax.Array:
       >>> kernel_of_symbols(symbols_of_kernel(kernel), 3).round().astype(int).ravel()
       Array([0, 1, 2, 3, 4, 5], dtype=int32)
     """
-    sides = kernel.shape[:2]
-    return _symbols_at(kernel, sides, map(_offsets, sides))
+    height, width = kernel.shape[:2]
+    return _symbols_at(kernel, (height, width), map(_offsets, (height, width)))
 
 
 def kernel_of_symbols(symbols: jax.Array, width: int) -> jax.Array:
@@ -202,16 +205,16 @@ def _is_real(height: int, width: int) -> bool:
     return max(height, width) <= 2
 
 
-def _parts(phases: np.ndarray, like: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+def _parts(phases: Phases, like: jax.Array) -> tuple[np.ndarray, np.ndarray]:
     return phases.real.astype(like.dtype), phases.imag.astype(like.dtype)
 
 
-def _rotation(phases: np.ndarray) -> np.ndarray:
+def _rotation(phases: Phases) -> np.ndarray:
     """Multiplication by complex numbers, of stacked real and imaginary parts."""
     return np.block([[phases.real, -phases.imag], [phases.imag, phases.real]])
 
 
-def _phases(side: int, offsets: np.ndarray, frequencies: int | None = None):
+def _phases(side: int, offsets: np.ndarray, frequencies: int | None = None) -> Phases:
     """e^(2 pi i u t / side), frequencies u (those of `rfft` if None) by offsets t."""
     frequencies = side // 2 + 1 if frequencies is None else frequencies
     turns = np.outer(np.arange(frequencies), offsets) % side

@@ -38,10 +38,10 @@ PADDINGS = ["zero", "circular"]
 def test_bound_is_above_the_dense_norm(taps, sides, channels, padding):
     for seed in range(3):
         kernel = normal(seed, *taps, *channels)
-        dense = any_convolution_matrix(kernel, *sides, padding)
+        dense = any_convolution_matrix(kernel, *sides, padding=padding)
         norm, bound = (
             np.linalg.norm(dense, 2),
-            convolution_norm_bound(kernel, *sides, padding),
+            convolution_norm_bound(kernel, *sides, padding=padding),
         )
         assert norm <= bound
         absolute = np.linalg.norm(np.abs(dense), 2)
@@ -59,8 +59,8 @@ def test_taps_that_act_are_those_of_the_matrix(taps, sides, channels):
     kernel = normal(0, *taps, *channels)
     left = acting_taps(kernel, *sides)
     np.testing.assert_array_equal(
-        any_convolution_matrix(left, *sides, "zero"),
-        any_convolution_matrix(kernel, *sides, "zero"),
+        any_convolution_matrix(left, *sides, padding="zero"),
+        any_convolution_matrix(kernel, *sides, padding="zero"),
     )
     for k, tap, side in zip(left.shape, taps, sides, strict=False):
         assert k <= min(tap, 2 * side - 1)
@@ -93,8 +93,8 @@ def test_bound_is_never_below(seed, case, padding, exponent):
     """Also where squares of entries would underflow or overflow."""
     taps, sides, channels = case
     kernel = normal(seed, *taps, *channels)
-    norm = np.linalg.norm(any_convolution_matrix(kernel, *sides, padding), 2)
-    bound = convolution_norm_bound(kernel * 10.0**exponent, *sides, padding)
+    norm = np.linalg.norm(any_convolution_matrix(kernel, *sides, padding=padding), 2)
+    bound = convolution_norm_bound(kernel * 10.0**exponent, *sides, padding=padding)
     # The SVD that measures rounds too: 100 eps covers matrices of side 200.
     assert bound >= norm * 10.0**exponent * (1 - 100 * EPS)
 

@@ -114,7 +114,7 @@ PLAIN = [
 def test_plain_convolutions_against_dense_matrices(case, kind):
     taps, size, channels = case
     layer = plain_layer(np.random.default_rng(9), kind, taps, size, *channels)
-    dense = any_convolution_matrix(layer.kernel, *size, KINDS[kind])
+    dense = any_convolution_matrix(layer.kernel, *size, padding=KINDS[kind])
     layer.bias[:] = 0
     np.testing.assert_allclose(jacobian(layer), dense, atol=1e-15)
     claim = layer.claims[0]

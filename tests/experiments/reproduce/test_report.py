@@ -63,7 +63,7 @@ def test_only_the_same_seeds_are_compared(tmp_path):
     first, second, third, fourth = runs(tmp_path, 2)
     assert not list(verdicts(TABLE.comparisons, [first, fourth]))
     (clean, _) = verdicts(TABLE.comparisons, [first, second, third])
-    assert clean.gain.count == 1
+    assert clean.gain.size == 1
 
 
 def test_failures_are_shown_with_their_reason(tmp_path):

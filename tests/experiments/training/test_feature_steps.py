@@ -65,7 +65,7 @@ def test_only_the_head_is_trained_and_resumed(digits, source, tmp_path):
     x = jnp.asarray(digits.train.images[:5] / np.float32(digits.levels))
     due = trainer.model.apply(whole.variables, x, method="features")
     # sums of up to 72 terms of features of size 1, in another order, in 4 layers
-    np.testing.assert_allclose(features[:5], due, atol=1e-5)
+    np.testing.assert_allclose(features[:5], np.asarray(due), atol=1e-5)
     abstract = trainer.steps.abstract_images()[0]
     assert (abstract.shape, abstract.dtype) == (features.shape, features.dtype)
 
@@ -120,7 +120,9 @@ def test_the_attack_has_its_radius_in_pixels(digits):
         lambda z: head.apply(own, z), z, y, 0.25 / model.std[0]
     )
     assert np.abs(moved - z).max() > 0.1
-    np.testing.assert_allclose(found.attacked, head.apply(own, moved), rtol=1e-6)
+    np.testing.assert_allclose(
+        found.attacked, np.asarray(head.apply(own, moved)), rtol=1e-6
+    )
     alone = dataclasses.replace(config, attack_radius=0.0)
     found = make_forward(model, alone)(params, spectral, z, y, True)
     assert found.attacked is found.logits

@@ -1,6 +1,7 @@
 """Schedules have known values; optimisers take known steps."""
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -72,6 +73,7 @@ def test_nadam_is_optax_with_decay_beside_the_step():
         config(optimizer="nadam", weight_decay=0.5, momentum=0.9), 8, params, gradient
     )[0]
     alone = optax.nadam(0.1, b1=0.9)
+    due: Any
     due, _ = alone.update(gradient, alone.init(params), params)
     np.testing.assert_allclose(found["bias"], due["bias"], rtol=1e-6)  # float32
     decay = 0.1 * 0.5 * params["kernel"]

@@ -25,6 +25,8 @@ if "LIPJAX_TESTS_CACHE" not in os.environ:  # else this is a worker of xdist
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
 
+import gc
+
 import hypothesis
 import jax
 import numpy as np
@@ -33,6 +35,7 @@ from PIL import Image
 
 from helpers.skips import refuse_skip
 
+gc.set_threshold(50_000, 20, 20)
 hypothesis.settings.register_profile(
     "lipjax", derandomize=True, deadline=None, max_examples=20, database=None
 )
@@ -100,3 +103,10 @@ def pytest_runtest_makereport(item, call):
 def pytest_make_collect_report(collector):
     report = yield
     return refuse_skip(report)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forgotten():
+    """Programs and traces of a module are not kept: a worker would fill its memory."""
+    yield
+    jax.clear_caches()

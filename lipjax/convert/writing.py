@@ -46,7 +46,7 @@ def to_torch(model: LipConvNet, variables: Any) -> Arrays:
     Example:
       >>> from lipjax.convert import from_torch
       >>> model = LipConvNet((8, 8, 1), 3, stages=2, width=2, mean=(0.0,), std=(0.5,))
-      >>> variables = model.init(jax.random.key(0), np.zeros((1, 8, 8, 1)))
+      >>> variables = jax.jit(model.init)(jax.random.key(0), np.zeros((1, 8, 8, 1)))
       >>> state = to_torch(model, variables)
       >>> state["block1.0.ortho.weight"].shape
       (8, 8, 3, 3)

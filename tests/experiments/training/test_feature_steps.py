@@ -111,18 +111,17 @@ def test_the_attack_has_its_radius_in_pixels(digits):
     z = jax.random.normal(jax.random.key(0), (6, 4))
     y = jnp.arange(6)
     head = model.new_head()
-    own = head.init(jax.random.key(1), z)
+    own = jax.jit(head.init)(jax.random.key(1), z)
     params, spectral = {HEAD: own["params"]}, {HEAD: own["spectral"]}
-    found = make_forward(model, config)(params, spectral, z, y, False)
-    due = head.apply(own, z)
+    forward = jax.jit(make_forward(model, config), static_argnums=4)
+    found = forward(params, spectral, z, y, False)
+    logits = jax.jit(lambda z: head.apply(own, z))
+    due = logits(z)
     np.testing.assert_array_equal(found.logits, due)
-    moved = adversarial_features(
-        lambda z: head.apply(own, z), z, y, 0.25 / model.std[0]
-    )
+    move = jax.jit(lambda z: adversarial_features(logits, z, y, 0.25 / model.std[0]))
+    moved = move(z)
     assert np.abs(moved - z).max() > 0.1
-    np.testing.assert_allclose(
-        found.attacked, np.asarray(head.apply(own, moved)), rtol=1e-6
-    )
+    np.testing.assert_allclose(found.attacked, np.asarray(logits(moved)), rtol=1e-6)
     alone = dataclasses.replace(config, attack_radius=0.0)
     found = make_forward(model, alone)(params, spectral, z, y, True)
     assert found.attacked is found.logits

@@ -55,7 +55,7 @@ def test_emma_pulls_the_head_s_directions_apart(head):
     x, y = jnp.asarray(np.abs(normal(1, 4, 4, 4, 1)) / 5, jnp.float32), LABELS
     variables = jax.jit(model.init)(jax.random.key(0), x)
     config = Config(loss="emma", offset=1.0, head=head)
-    loss = make_loss(model, config)
+    loss = jax.jit(make_loss(model, config), static_argnums=5)
     early, late = (
         float(loss(*variables.values(), x, y, jnp.float32(p), False)[0])
         for p in (0.0, 1.0)

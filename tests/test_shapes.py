@@ -5,7 +5,6 @@ drawn sizes, with jaxtyping and beartype checking what goes in and what comes ou
 """
 
 import inspect
-from typing import NamedTuple
 
 import beartype
 import jax
@@ -13,68 +12,13 @@ import jax.numpy as jnp
 import jaxtyping
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from jaxtyping import Array, Float, Inexact, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
+from helpers import claims_of_convolutions as claims_of_convolutions
+from helpers.claims import CLAIMS, SIZES, Drawn, claim
 from lipjax import losses, metrics, ops
 
 MODULES = (ops, losses, metrics)
-CLAIMS = {}  # by name: the annotated function, and what makes its arguments
-
-
-class Sizes(NamedTuple):
-    """Sizes of all axes; letters as in the docstrings."""
-
-    batch: tuple[int, ...]
-    n: int
-    h: int
-    w: int
-    c: int  # half the channels where they must be even
-    k: int
-    C: int
-    D: int
-    H: int
-
-
-SIZES = st.builds(
-    Sizes,
-    st.lists(st.integers(1, 3), max_size=2).map(tuple),
-    *(st.integers(1, 5) for _ in "nhwc"),
-    st.sampled_from([1, 3, 5]),
-    st.integers(2, 5),
-    *(st.integers(1, 5) for _ in "DH"),
-)
-
-
-class Drawn:
-    """Abstract arrays: a call gives one of floats, `int_` one of integers."""
-
-    def __init__(self, dtype):
-        self.dtype = dtype
-
-    def __call__(self, *shape):
-        return jax.ShapeDtypeStruct(shape, self.dtype)
-
-    def int_(self, *shape):
-        return jax.ShapeDtypeStruct(shape, jnp.int32)
-
-    def key(self):
-        return jax.eval_shape(lambda: jax.random.key(0))
-
-
-def claim(arguments):
-    """The decorated function states the shapes of its namesake.
-
-    Args:
-      arguments: from `Drawn` and `Sizes` to the function's arguments.
-    """
-
-    def register(function):
-        checked = jaxtyping.jaxtyped(function, typechecker=beartype.beartype)
-        CLAIMS[function.__name__] = checked, arguments
-        return checked
-
-    return register
 
 
 @claim(lambda a, s: [a(*s.batch, 2 * s.c)])
@@ -166,90 +110,6 @@ def with_channels(
     x: Float[Array, "*n c"], channels: int
 ) -> Float[Array, "*n {channels}"]:
     return ops.with_channels(x, channels)
-
-
-# Convolutions that are orthogonal by construction
-
-
-@claim(lambda a, s: [a(s.n, s.c, s.c)])
-def bjorck(matrices: Float[Array, "n c c"]) -> Float[Array, "n c c"]:
-    return ops.bjorck(matrices)
-
-
-@claim(lambda a, s: [a(2 * s.k - 1, max(s.c, s.D), max(s.c, s.D)), s.c, s.D])
-def bcop_kernel(
-    matrices: Float[Array, "j m m"], c_in: int, c_out: int
-) -> Float[Array, "(j+1)//2 (j+1)//2 {c_in} {c_out}"]:
-    return ops.bcop_kernel(matrices, c_in, c_out)
-
-
-def images_and_kernel(a, s):
-    return a(*s.batch, s.h, s.w, s.c), a(s.k, s.k, s.c, s.D)
-
-
-@claim(images_and_kernel)
-def circular_convolution(
-    x: Float[Array, "*n h w a"], kernel: Float[Array, "k k a b"]
-) -> Float[Array, "*n h w b"]:
-    return ops.circular_convolution(x, kernel)
-
-
-@claim(lambda a, s: [a(s.k, s.h, s.c, s.D), s.h, s.w])
-def kernel_symbols(
-    kernel: Float[Array, "j k a b"], height: int, width: int
-) -> Inexact[Array, "{height} {width//2+1} a b"]:
-    return ops.kernel_symbols(kernel, height, width)
-
-
-@claim(images_and_kernel)
-def apply_symbols(
-    x: Float[Array, "*n h w a"], kernel: Float[Array, "k k a b"]
-) -> Float[Array, "*n h w b"]:
-    return ops.apply_symbols(x, ops.kernel_symbols(kernel, *x.shape[-3:-1]))
-
-
-@claim(lambda a, s: [*images_and_kernel(a, s), a()])
-def cayley_convolution(
-    x: Float[Array, "*n h w a"],
-    kernel: Float[Array, "k k a b"],
-    alpha: Float[Array, ""],
-) -> Float[Array, "*n h w b"]:
-    return ops.cayley_convolution(x, kernel, alpha)
-
-
-@claim(lambda a, s: [a(s.k, s.k, s.c, s.D), a(), s.h, s.w])
-def cayley_kernel(
-    kernel: Float[Array, "k k a b"], alpha: Float[Array, ""], height: int, width: int
-) -> Float[Array, "{height} {width} a b"]:
-    return ops.cayley_kernel(kernel, alpha, height, width)
-
-
-@claim(lambda a, s: [a(s.k, s.k, s.c, s.D), s.h, s.w])
-def cayley_norm(
-    kernel: Float[Array, "k k a b"], height: int, width: int
-) -> Float[Array, ""]:
-    return ops.cayley_norm(kernel, height, width)
-
-
-@claim(lambda a, s: [a(*s.batch, s.h, s.w, s.c + s.D), a(s.k, s.k, s.c + s.D, s.c)])
-def reflector_convolution(
-    x: Float[Array, "*n h w c"], kernel: Float[Array, "k k c r"]
-) -> Float[Array, "*n h w c"]:
-    return ops.reflector_convolution(x, kernel)
-
-
-@claim(lambda a, s: [a(s.k, s.k, s.c + s.D, s.c), s.h, s.w])
-def reflector_kernel(
-    kernel: Float[Array, "k k c r"], height: int, width: int
-) -> Float[Array, "{height} {width} c c"]:
-    return ops.reflector_kernel(kernel, height, width)
-
-
-@claim(lambda a, s: [a(s.k, s.k, s.c + s.D, s.c), s.h, s.w])
-def reflector_symbols(
-    kernel: Float[Array, "k k c r"], height: int, width: int
-) -> Inexact[Array, "{height} {width//2+1} c c"]:
-    return ops.reflector_symbols(kernel, height, width)
 
 
 # Norms

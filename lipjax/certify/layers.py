@@ -196,25 +196,44 @@ class Convolution:
     def __call__(self, x: jax.Array) -> jax.Array:
         x = ops.space_to_depth(x, self.stride)
         *batch, height, width, channels = x.shape
-        rows, columns, _, out = self.kernel.shape
+        x = x.reshape(-1, height, width, channels)
+        by_rows = self.padding == "circular" and len(self.kernel) == height
+        y = (self._product_of_rows if by_rows else self._product_of_taps)(x)
+        y = y.reshape(*batch, height, width, y.shape[-1])
+        return y + jnp.expand_dims(self.bias, tuple(range(y.ndim - 1)))
+
+    def _product_of_taps(self, x: jax.Array) -> jax.Array:
+        """J x, tap by tap."""
+        rows, columns, channels, out = self.kernel.shape
         margins = [(k // 2, k - 1 - k // 2) for k in (rows, columns)]
-        padded = jnp.pad(
-            x.reshape(-1, height, width, channels),
-            [(0, 0), *margins, (0, 0)],
-            PADDINGS[self.padding],
-        )
-        size = len(padded), height, width, channels
+        padded = jnp.pad(x, [(0, 0), *margins, (0, 0)], PADDINGS[self.padding])
 
         def add(y, tap):
             i, j, matrix = tap
-            view = lax.dynamic_slice(padded, (0, i, j, 0), size)
+            view = lax.dynamic_slice(padded, (0, i, j, 0), x.shape)
             return y + ops.contract("nhwi,io->nhwo", view, matrix), None
 
         i, j = jnp.divmod(jnp.arange(rows * columns), columns)
         taps = jnp.reshape(self.kernel, (rows * columns, channels, out))
-        zero = jnp.zeros((*size[:3], out), jnp.result_type(x, taps))
-        y = lax.scan(add, zero, (i, j, taps))[0].reshape(*batch, height, width, out)
-        return y + jnp.expand_dims(self.bias, tuple(range(y.ndim - 1)))
+        zero = jnp.zeros((*x.shape[:3], out), jnp.result_type(x, taps))
+        return lax.scan(add, zero, (i, j, taps))[0]
+
+    def _product_of_rows(self, x: jax.Array) -> jax.Array:
+        """J x by columns of taps: a kernel as high as the image mixes all rows."""
+        rows, columns, _, out = self.kernel.shape
+        margins = columns // 2, columns - 1 - columns // 2
+        padded = jnp.pad(x, [(0, 0), (0, 0), margins, (0, 0)], "wrap")
+        row = np.arange(rows)
+        tap = (row[:, None] - row + rows // 2) % rows  # from each row to each
+
+        def add(y, column):
+            j, taps = column
+            view = lax.dynamic_slice(padded, (0, 0, j, 0), x.shape)
+            return y + ops.contract("nhwi,hpio->npwo", view, taps[tap]), None
+
+        columns_of_taps = jnp.moveaxis(jnp.asarray(self.kernel), 1, 0)
+        zero = jnp.zeros((*x.shape[:3], out), jnp.result_type(x, columns_of_taps))
+        return lax.scan(add, zero, (jnp.arange(columns), columns_of_taps))[0]
 
     def bound(self, shape: Shape) -> tuple[LayerBound, Shape]:
         self._check(shape)

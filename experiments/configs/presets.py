@@ -39,16 +39,14 @@ def narrow() -> Config:
 
 
 def best() -> Config:
-    """Block reflectors and a soft loss: what certified most a second on two cores.
+    """Block reflectors and a soft loss, for as long as `narrow` takes on a CPU.
 
-    As long as `narrow` takes. More of everything for an hour:
-
-        python -m experiments.train --preset=best --width=16 --epochs=25
+    What certified most a second in docs/results.md.
     """
     return dataclasses.replace(
         narrow(),
         conv="reflector",
-        epochs=15,
+        epochs=13,
         schedule="one_cycle",
         learning_rate=0.2,
         temperature=0.5,

@@ -35,7 +35,9 @@ from PIL import Image
 
 from helpers.skips import refuse_skip
 
+# Traces make millions of objects and hardly a cycle: collect them less often.
 gc.set_threshold(50_000, 20, 20)
+
 hypothesis.settings.register_profile(
     "lipjax", derandomize=True, deadline=None, max_examples=20, database=None
 )

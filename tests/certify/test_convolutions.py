@@ -35,7 +35,6 @@ def test_bound_is_tight(sides):
         assert skew_norm_bound(kernel, *sides) <= 1.2 * norm
 
 
-@hypothesis.settings(max_examples=10)
 @hypothesis.given(st.integers(0, 99), st.sampled_from([1, 3, 5]), st.integers(1, 4))
 def test_bound_is_below_that_of_the_unfoldings(seed, k, channels):
     kernel = skew(seed, k, channels)

@@ -75,7 +75,6 @@ def test_zero_padding_needs_a_larger_torus():
     assert 1 <= convolution_norm_bound(kernel, 1, 2, "zero")
 
 
-@hypothesis.settings(max_examples=10)
 @hypothesis.given(st.integers(0, 999), st.sampled_from([1, 3, 5]), st.integers(1, 3))
 def test_skew_kernels_have_the_bound_of_skew_convolutions(seed, k, channels):
     kernel = normal(seed, k, k, channels, channels)

@@ -41,7 +41,7 @@ def of_plain_errors(checker: Any) -> Facts:
         layer.claims = np.array([5.0 + 1e-9])
         error, _, _ = checker.prove_convolution(layer)
         gamma = theorem.gamma(shape[2] + 2)
-        yield near(Fraction(float(error[1])) ** 2, 28 * gamma**2, 1e-9)
+        yield near(Fraction(float(error[1])) ** 2, 28 * gamma**2)
 
 
 def of_norm_holds(checker: Any) -> Facts:

@@ -43,9 +43,9 @@ def best() -> Config:
 
         python -m experiments.train --preset=best --epochs=15
 
-    takes 15 minutes on 2 cores, proofs included, and gives 63.90% clean and a CRA(36/255)
-    of 52.81%, proven, on a JPEG copy of CIFAR-10 (docs/results.md; `narrow`: 60.48%
-    and 42.88%). The 13 epochs of the preset, in its time, are not measured yet.
+    takes 15 minutes on 2 cores, proofs included, and gives 63.90% clean and a
+    CRA(36/255) of 52.81%, proven, on a JPEG copy of CIFAR-10 (`narrow`: 60.48% and
+    42.88%); see docs/results.md. The preset's 13 epochs are not measured yet.
     """
     return dataclasses.replace(
         narrow(),

@@ -16,7 +16,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 comma := ,
 PYTEST := $(RUN) -m pytest -n auto --maxprocesses=8
-# `make test` compiles faster, to slower code: see tests/conftest.py.
+# `make test` compiles faster, to slower code, and tries fewer examples of properties:
+# see tests/conftest.py.
 AS_USERS := --xla_backend_optimization_level=3
 
 .PHONY: train test test-all lint
@@ -27,7 +28,8 @@ test: $(VENV)/ready-test$(ACCELERATOR)
 	$(PYTEST)
 
 test-all: $(VENV)/ready-test$(ACCELERATOR)
-	XLA_FLAGS="$$XLA_FLAGS $(AS_USERS)" $(PYTEST) -m "long or not long"
+	XLA_FLAGS="$$XLA_FLAGS $(AS_USERS)" $(PYTEST) -m "long or not long" \
+	  --hypothesis-profile=thorough
 
 lint: $(VENV)/ready-dev$(ACCELERATOR)
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/pyright

@@ -38,10 +38,12 @@ from helpers.skips import refuse_skip
 # Traces make millions of objects and hardly a cycle: collect them less often.
 gc.set_threshold(50_000, 20, 20)
 
-hypothesis.settings.register_profile(
-    "lipjax", derandomize=True, deadline=None, max_examples=20, database=None
-)
-hypothesis.settings.load_profile("lipjax")
+# `make test-all` asks for the thorough profile.
+for _name, _examples in (("quick", 12), ("thorough", 50)):
+    hypothesis.settings.register_profile(
+        _name, derandomize=True, deadline=None, max_examples=_examples, database=None
+    )
+hypothesis.settings.load_profile("quick")
 
 
 @pytest.fixture(autouse=True)

@@ -45,6 +45,6 @@ def test_the_cells_of_the_brief_table_differ_in_the_pooling():
 def test_sizes_are_configs():
     smoke, cpu, gpu = (size().config() for size in SIZES.values())
     assert (smoke.data, smoke.epochs) == ("digits", 3)
-    assert (cpu.width, cpu.epochs, cpu.dtype) == (8, 10, "float32")
+    assert (cpu.width, cpu.epochs, cpu.dtype) == (8, 5, "float32")
     published = Config(data="cifar10", dtype="bfloat16")
     assert gpu == published and (gpu.width, gpu.epochs) == (32, 200)

@@ -4,14 +4,19 @@
     python -m experiments.scaling --topology=v5e --depth=40  slices of TPUs
     python -m experiments.scaling --topology=v5e:8x8 --model_parallel=4
     python -m experiments.scaling --topology=v5e --predict=v5e
+    python -m experiments.scaling --topology=h100:1x8        hosts x GPUs
+    python -m experiments.scaling --topology=h100:1x1 --depth=15 --head=curvature
 
-Nothing is run: memory and messages are read from the compiled program. TPUs need not be
-present, but their compiler must be (`pip install libtpu`). Each number of devices takes
-a minute or two.
+Nothing is run: memory and messages are read from the compiled program. TPUs and GPUs
+need not be present, but their compilers must be (`pip install libtpu`, or
+`pip install 'jax[cuda13]'`, best in an environment of its own). Each number of devices
+takes a minute or two.
 
 Prints a table and writes it as JSON, with the machine and the versions. --predict adds
 the share of a step in which a device computes, if nothing is sent meanwhile. It is a
-prediction, not a measurement.
+prediction, not a measurement. For GPUs a second table has the kernels of a step by
+kind, the bytes that they read and write and their operations, and their roofline:
+the time that they would take if each reached the maker's peak, a prediction as well.
 """
 
 from __future__ import annotations
@@ -36,10 +41,13 @@ from ..configs import Config
 from ..parallel.mesh import DATA, make_mesh
 from ..reporting.tables import megabytes
 from .compiled_step import CompiledStep, compile_step, tpu_slice
+from .gpus import GPUS, gpu_nodes
+from .hlo_kernels import KernelSum
 from .predictions import ASSUMED, AssumedDevice, efficiency
 
 FLAGS = flags.FLAGS
 _SLICES = ("1x1", "1x2", "2x2", "2x4", "4x4", "4x8", "8x8")
+_NODES = ("1x1", "1x2", "1x4", "1x8")
 
 
 def main() -> None:
@@ -53,6 +61,9 @@ def main() -> None:
         progress = _table(steps[-1:], device).splitlines()[-1]
         print(progress, file=sys.stderr, flush=True)
     print(_table(steps, device))
+    for step in steps:
+        if step.kernels:
+            print(f"\n{_kernels(step)}")
     described = machine.describe("experiments.scaling")
     path = Path(FLAGS.out or f"benchmarks/scaling-{datetime.now():%Y%m%d-%H%M%S}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,9 +79,12 @@ def _groups() -> list[Sequence[Any]]:
         names = [
             f"{name}:{sides}" if ":" not in name else name
             for name in FLAGS.topology
-            for sides in (_SLICES if ":" not in name else ("",))
+            for sides in _sides(name)
         ]
-        return [tpu_slice(name) for name in names]
+        return [
+            gpu_nodes(name) if name.partition(":")[0] in GPUS else tpu_slice(name)
+            for name in names
+        ]
     given = ",".join(FLAGS.devices)
     if not all(count.isdigit() and int(count) for count in FLAGS.devices):
         raise UserError(f"--devices={given}: pass numbers, as in 1,2,4")
@@ -79,8 +93,15 @@ def _groups() -> list[Sequence[Any]]:
     return [jax.devices()[:count] for count in counts]
 
 
+def _sides(name: str) -> Sequence[str]:
+    """The sides of all slices of a kind, if the name has none."""
+    if ":" in name:
+        return ("",)
+    return _NODES if name in GPUS else _SLICES
+
+
 def _config(mesh: Any) -> Config:
-    names = ("depth", "width", "head", "hidden", "dtype")
+    names = ("depth", "width", "head", "hidden", "dtype", "gradient")
     network: dict[str, Any] = {name: FLAGS[name].value for name in names}
     size = FLAGS.batch_size or FLAGS.images * mesh.shape[DATA]
     return Config(**network, batch_size=size)
@@ -103,6 +124,27 @@ def _table(steps: Sequence[CompiledStep], device: AssumedDevice | None = None) -
     return table(columns, steps)
 
 
+def _kernels(step: CompiledStep) -> str:
+    """The kernels of a step by kind, and their roofline."""
+    columns: dict[str, Any] = {
+        "kernels of": lambda one: one.kind,
+        "number": lambda one: f"{one.number:,}",
+        "bytes": lambda one: megabytes(one.bytes),
+        "GFLOP": lambda one: f"{one.operations / 1e9:.1f}",
+    }
+    whole = KernelSum(
+        "a step",
+        step.kernel_count,
+        step.kernel_bytes,
+        sum(one.operations for one in step.kernels),
+    )
+    found = table(columns, [*step.kernels, whole])
+    devices = step.data * step.model
+    where = f"{devices} x {step.where}, {step.batch:,} images"
+    predicted = f"roofline {1e3 * step.roofline:.2f} ms (predicted, not measured)"
+    return f"{found}\n\n{where}: {predicted}"
+
+
 def _collectives(step: CompiledStep) -> str:
     each = (
         f"{one.number} {one.kind} of {one.group_size}: {megabytes(one.bytes)}"
@@ -112,7 +154,12 @@ def _collectives(step: CompiledStep) -> str:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_list("topology", [], "TPU slices, as v5e:8x8; v5e: slices of 1 to 64")
+    flags.DEFINE_list(
+        "topology",
+        [],
+        "TPU slices, as v5e:8x8 (v5e: slices of 1 to 64), or hosts x GPUs, as h100:1x8 "
+        "(h100, h200: one host with 1 to 8)",
+    )
     flags.DEFINE_list("devices", "1,2,4,8,16,32,64", "numbers of virtual CPU devices")
     flags.DEFINE_integer(
         "images", 64, "images per step for each copy of the network", 1
@@ -132,6 +179,9 @@ if __name__ == "__main__":
         "head", "normalized", ["orthogonal", "normalized", "curvature"], "head"
     )
     flags.DEFINE_enum("dtype", "bfloat16", ["float32", "bfloat16"], "dtype in training")
+    flags.DEFINE_enum(
+        "gradient", "fast", ["exact", "fast", "low_rank"], "rule for kernels' gradients"
+    )
     flags.DEFINE_enum(
         "predict", None, list(ASSUMED), "device to predict the efficiency on"
     )

@@ -18,7 +18,9 @@ from ..data import Dataset
 from ..parallel.mesh import DATA, MODEL
 from ..training.description import peak_bytes
 from ..training.trainer import Trainer
+from .gpus import GPUS, roofline
 from .hlo_collectives import Collective, Sum, collectives, summed
+from .hlo_kernels import KernelSum, by_kind, step_kernels
 
 _ALONE = {
     "TPU_SKIP_MDS_QUERY": "1",  # asks no metadata server
@@ -44,6 +46,8 @@ class CompiledStep:
       rounds: successive messages of these rings.
       operations: floating-point operations of a device, those of the definition.
       compile_seconds: on this machine.
+      kernels: those of a step by kind, if the program is for a GPU.
+      roofline: predicted seconds of these kernels, see `gpus.roofline`.
     """
 
     where: str
@@ -58,6 +62,18 @@ class CompiledStep:
     rounds: int
     operations: float
     compile_seconds: float
+    kernels: list[KernelSum] = dataclasses.field(default_factory=list)
+    roofline: float = 0.0
+
+    @property
+    def kernel_count(self) -> int:
+        """Kernels a step."""
+        return sum(one.number for one in self.kernels)
+
+    @property
+    def kernel_bytes(self) -> int:
+        """Bytes that the kernels of a step read and write."""
+        return sum(one.bytes for one in self.kernels)
 
 
 def compile_step(
@@ -69,10 +85,14 @@ def compile_step(
     program = trainer.compiled()
     seconds = time.perf_counter() - begin
     memory: Any = program.memory_analysis()
-    found = collectives(program.as_text() or "")
+    text = program.as_text() or ""
+    found = collectives(text)
+    where = mesh.devices.flat[0].device_kind
+    gpu = next((gpu for gpu in GPUS.values() if gpu.name == where), None)
+    kernels = step_kernels(text) if gpu else []
     needed = multiply_adds.of_step(trainer.model, trainer.abstract_state().params)
     return CompiledStep(
-        mesh.devices.flat[0].device_kind,
+        where,
         mesh.shape[DATA],
         mesh.shape[MODEL],
         config.batch_size,
@@ -84,6 +104,8 @@ def compile_step(
         sum(map(_rounds, found)),
         2 * needed * config.batch_size / mesh.size,
         seconds,
+        by_kind(kernels),
+        roofline(kernels, gpu) if gpu else 0.0,
     )
 
 

@@ -92,9 +92,19 @@ def collectives(hlo: str) -> list[Collective]:
 def _bytes(array: tuple[str, str]) -> int:
     """Bytes of an array, given as its type and sides."""
     kind, sides = array
+    return array_bytes(kind, map(int, filter(None, sides.split(","))))
+
+
+def array_bytes(kind: str, sides: Iterable[int]) -> int:
+    """Bytes of an array of one of XLA's types.
+
+    Example:
+      >>> array_bytes("bf16", (8, 2))
+      32
+    """
     bits = _BITS.match(kind)
     width = int(bits[1]) if bits else 8
-    return -(-math.prod(map(int, filter(None, sides.split(",")))) * width // 8)
+    return -(-math.prod(sides) * width // 8)
 
 
 def _received(kind: str, sizes: list[int]) -> list[int]:

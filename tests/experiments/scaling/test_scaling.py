@@ -59,6 +59,8 @@ def test_virtual_devices(tmp_path):
     [
         (["--devices=1,x"], "--devices=1,x"),
         (["--topology=v9:1x1"], "--topology=v9:1x1"),
+        (["--topology=h100:8"], "--topology=h100:8: pass h100 or h200, as in h100:1x8"),
+        (["--topology=h100:1x1"], "pip install 'jax[cuda13]'"),
         (["--devices=2", "--model_parallel=3"], "--model_parallel=3 does not divide"),
     ],
 )

@@ -122,6 +122,13 @@ def unfoldings(
     return ops.unfoldings(kernel)
 
 
+@claim(lambda a, s: [a(s.k, s.k, s.c, s.D)])
+def unjoined(
+    kernel: Float[Array, "k k a b"],
+) -> tuple[Float[Array, "k k a b"], Float[Array, "1 k k a b"]]:
+    return ops.unjoined(kernel)
+
+
 @claim(lambda a, s: [a(s.k, s.h, s.w), a(s.h), a(s.k, s.w)])
 def power_iteration(
     matrix: Float[Array, "b m n"], u: Float[Array, "m"], v: Float[Array, "b n"]

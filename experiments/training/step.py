@@ -7,6 +7,7 @@ from collections.abc import Callable
 import jax
 import optax
 from jax import lax
+from jax.flatten_util import ravel_pytree
 
 from lipjax import refresh_spectral
 
@@ -46,14 +47,17 @@ def make_train_step(
     def train_step(
         state: TrainState, metrics: Metrics, images: jax.Array, labels: jax.Array
     ) -> tuple[TrainState, Metrics]:
-        x = augment(state.step, images)
+        # Without the barrier a GPU would crop the images again for every term.
+        x = jax.lax.optimization_barrier(augment(state.step, images))
         params = trained(state.opt_state, state.params)
         variables = {"params": params, "spectral": state.spectral}
-        spectral = lax.cond(
+        flat, unflatten = ravel_pytree(state.spectral)  # a branch copies each array
+        flat = lax.cond(
             state.step % steps_per_epoch == steps_per_epoch // 2,
-            lambda: refresh_spectral(variables, REFRESH_STEPS),
-            lambda: state.spectral,
+            lambda: ravel_pytree(refresh_spectral(variables, REFRESH_STEPS))[0],
+            lambda: flat,
         )
+        spectral = unflatten(flat)
         progress = state.step / steps
         found = gradient(params, spectral, x, labels, progress)
         spectral = found.spectral

@@ -110,10 +110,14 @@ class SkewOrthogonalConv(StridedConv):
         self, x: jax.Array, train: bool = False, update_stats: bool = False
     ) -> jax.Array:
         x = ops.space_to_depth(x, self.stride)
+        if self.stride > 1:  # else a GPU would write it once for every coefficient
+            x = jax.lax.optimization_barrier(x)
         channels = max(x.shape[-1], self.features)
         kernel, bias = self._parameters(channels)
         skew = ops.fusion_barrier(ops.skew_kernel(kernel))
-        matrices = ops.unfoldings(skew)
+        if self.dtype is not None:  # the scale is that of the kernel that is applied
+            skew = jax.lax.optimization_barrier(skew.astype(self.dtype))
+        matrices = ops.unjoined(skew)
         vectors = vectors_of(self, "kernel", matrices, update_stats)
         if self.exp.gradient == "exact":
             scale = scale_estimate(matrices, vectors)

@@ -39,11 +39,11 @@ def with_scale(kernel, skew, vectors):
     Taking the skew part is an orthogonal projection. A skew gradient is therefore the
     kernel's gradient as it stands, and the backward pass transposes no kernel.
     """
-    return skew, scale_estimate(ops.unfoldings(skew), vectors)
+    return skew, scale_estimate(ops.unjoined(skew), vectors)
 
 
 def _with_scale_fwd(kernel, skew, vectors):
-    estimates = _estimates(ops.unfoldings(skew), vectors)
+    estimates = _estimates(ops.unjoined(skew), vectors)
     return (skew, _scale_by(estimates)), (estimates, vectors)
 
 
@@ -51,7 +51,8 @@ def _with_scale_bwd(saved, gradients):
     (estimates, vectors), (gradient, of_scale) = saved, gradients
     (weights,) = jax.vjp(_scale_by, estimates)[1](of_scale)
     parts = zip(weights, ops.skew_estimate_gradients(vectors), strict=True)
-    return gradient + sum(weight * part for weight, part in parts), None, None
+    of_estimate = sum(weight * part for weight, part in parts)
+    return gradient.astype(of_estimate.dtype) + of_estimate, None, None
 
 
 with_scale.defvjp(_with_scale_fwd, _with_scale_bwd)
@@ -65,16 +66,19 @@ def vectors_of(module: nn.Module, name: str, matrices, update_stats: bool):
     state = module.variable(
         SPECTRAL,
         f"{name}_vectors",
-        lambda: _initial_vectors(module.make_rng("params"), matrices),
+        lambda: _initial_vectors(
+            module.make_rng("params"), matrices, module.param_dtype
+        ),
     )
     if update_stats and not module.is_initializing():
         state.value = iterate(matrices, state.value, 1)
     return state.value
 
 
-def _initial_vectors(key, matrices):
+def _initial_vectors(key, matrices, dtype):
     keys = jax.random.split(key, len(matrices))
-    start = [ops.random_vectors(k, m) for k, m in zip(keys, matrices, strict=True)]
+    each = zip(keys, matrices, strict=True)
+    start = [ops.random_vectors(k, m, dtype) for k, m in each]
     return iterate(matrices, start, _STEPS_AT_CREATION)
 
 
@@ -112,4 +116,4 @@ def _matrices(kernel):
     """The matrices whose singular vectors belong to a parameter."""
     if kernel.ndim == 2:
         return (kernel[None],)
-    return ops.unfoldings(ops.skew_kernel(kernel))
+    return ops.unjoined(ops.skew_kernel(kernel))

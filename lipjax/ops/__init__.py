@@ -34,6 +34,7 @@ from lipjax.ops.norms import random_vectors as random_vectors
 from lipjax.ops.norms import singular_value_estimate as singular_value_estimate
 from lipjax.ops.norms import skew_estimate_gradients as skew_estimate_gradients
 from lipjax.ops.norms import unfoldings as unfoldings
+from lipjax.ops.norms import unjoined as unjoined
 from lipjax.ops.polynomial import Coefficients as Coefficients
 from lipjax.ops.polynomial import chebyshev as chebyshev
 from lipjax.ops.polynomial import polynomial_gain as polynomial_gain

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from lipjax.ops.contraction import PRECISION
 from lipjax.ops.convolution import (
     check_shapes,
     has_products_in_tiles,
@@ -74,21 +75,54 @@ def conv_layout(x: jax.Array, kernel: jax.Array) -> ConvLayout:
     if not has_products_in_tiles(enter(x), kernel):
         one_pixel = max(shape[:2]) == 1
         gradient = _gradient_of_pixels if one_pixel else _projected_gradient
-        return ConvLayout(enter, lowered, same, functools.partial(gradient, lowered))
+        convolve = lowered if one_pixel or len(kernel) == 1 else _lowered
+        return ConvLayout(enter, convolve, same, functools.partial(gradient, convolve))
     layout = _SINGLE_TILES if shape[0] == shape[1] <= 4 else _TILES
     return ConvLayout(
         lambda x: _on_cpu(layout.enter, enter(x)),
-        lambda z, kernel: lax.platform_dependent(
-            z, kernel, cpu=layout.convolve, default=platform_convolution
-        ),
+        lambda z, kernel: _skew_convolution(z, kernel, layout.convolve),
         lambda z: _on_cpu(layout.leave, z),
         lambda p, q, kernel: lax.platform_dependent(
             p,
             q,
             kernel,
             cpu=layout.gradient,
+            cuda=functools.partial(_projected_gradient, reversed_convolution),
             default=functools.partial(_projected_gradient, platform_convolution),
         ),
+    )
+
+
+def _lowered(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return _skew_convolution(x, kernel, lowered)
+
+
+def _skew_convolution(
+    x: jax.Array, kernel: jax.Array, on_cpu: Convolution
+) -> jax.Array:
+    return lax.platform_dependent(
+        x,
+        kernel,
+        cpu=on_cpu,
+        cuda=reversed_convolution,
+        default=platform_convolution,
+    )
+
+
+def reversed_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The convolution by a skew kernel, by way of its transpose.
+
+    A kernel lies in memory with the axis "channels out" last. A GPU's routine wants
+    "channels in" last, which for a skew kernel is the same array up to its sign and the
+    order of its taps.
+    """
+    return lax.conv_general_dilated(
+        x,
+        -jnp.flip(kernel, (0, 1)),
+        window_strides=(1, 1),
+        padding="SAME",
+        dimension_numbers=("NHWC", "HWOI", "NHWC"),
+        precision=PRECISION,
     )
 
 

@@ -228,11 +228,22 @@ def _skew_part(kernel: jax.Array) -> jax.Array:
     # One axis of taps is split evenly over the cores. Padding keeps the rows of a large
     # matrix from lying a power of two apart, where a column shares a few cache lines.
     taps = kernel.reshape(-1, *kernel.shape[2:])
-    transposed = taps.swapaxes(1, 2)
+    transposed = _transposed(taps)
     if kernel.shape[2] > _LARGE:
-        padded = fusion_barrier(jnp.pad(taps, ((0, 0), (0, 0), (0, _PADDING))))
-        transposed = padded.swapaxes(1, 2)[:, : kernel.shape[3]]
-    return ((taps - jnp.flip(transposed, 0)) / 2).reshape(kernel.shape)
+        transposed = lax.platform_dependent(
+            taps, cpu=_transposed_by_padding, default=_transposed
+        )
+    return ((taps - transposed) / 2).reshape(kernel.shape)
+
+
+# A GPU transposes and subtracts in one pass if nothing stands between.
+def _transposed(taps: jax.Array) -> jax.Array:
+    return jnp.flip(taps, 0).swapaxes(1, 2)
+
+
+def _transposed_by_padding(taps: jax.Array) -> jax.Array:
+    padded = fusion_barrier(jnp.pad(taps, ((0, 0), (0, 0), (0, _PADDING))))
+    return jnp.flip(padded.swapaxes(1, 2)[:, : taps.shape[2]], 0)
 
 
 # The map is linear, so it is its own derivative. It is not padded here: only the exact

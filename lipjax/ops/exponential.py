@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from lipjax.ops.contraction import PRECISION
 from lipjax.ops.conv_layout import ConvLayout, conv_layout
@@ -57,8 +58,9 @@ def skew_exponential(
         "exact" may add a part that is not skew, which depends on the platform and does
         not reach the parameters of a skew kernel.
       coefficients: a_0 ... a_d, d >= 1: see `taylor`, `chebyshev`.
-      scale: divides the kernel. It is applied to the images instead, which is cheaper
-        where it matters: large kernels come with small images.
+      scale: divides the kernel. On a CPU it is applied to the images instead, which is
+        cheaper where it matters: large kernels come with small images. A GPU's
+        convolution adds the next term by itself if nothing is left to divide.
       gradient: the rule for the kernel's gradient; the value does not depend on it.
       bound: norm of J for which "low_rank" is tuned; the other rules ignore it.
 
@@ -112,18 +114,38 @@ def _is_narrow(dtype: Any) -> bool:
 Operator = Callable[[jax.Array], jax.Array]
 
 
-def _operator(layout: ConvLayout, kernel: jax.Array, scale: jax.Array) -> Operator:
-    """J, with the division by the scale applied to the image."""
-    inverse = (1 / scale).astype(kernel.dtype)
-    return lambda z: inverse * layout.convolve(z, kernel)
+def _operator(
+    layout: ConvLayout, kernel: jax.Array, scale: jax.Array, sign: float = 1.0
+) -> Operator:
+    """J or, for the sign -1, its transpose."""
+    kernel, factor = lax.platform_dependent(
+        kernel, 1 / scale, cpu=scaling_images, default=scaling_the_kernel
+    )
+    return lambda z: (sign * factor) * layout.convolve(z, kernel)
+
+
+Scaled = tuple[jax.Array, jax.Array]
+
+
+def scaling_images(kernel: jax.Array, inverse: jax.Array) -> Scaled:
+    """The kernel, and the factor by which it is left to multiply its images."""
+    return kernel, inverse.astype(kernel.dtype)
+
+
+def scaling_the_kernel(kernel: jax.Array, inverse: jax.Array) -> Scaled:
+    """The scaled kernel, and the factor 1."""
+    scaled = (kernel.astype(inverse.dtype) * inverse).astype(kernel.dtype)
+    return scaled, jnp.ones((), kernel.dtype)
 
 
 def _horner(
     x: jax.Array, operator: Operator, coefficients: Coefficients
 ) -> tuple[jax.Array, jax.Array]:
     """The polynomial p(J) x, and sum_k a_(k+1) J^k x from before the last step."""
-    z = before = coefficients[-1] * x
-    for a in coefficients[-2::-1]:
+    *lower, a, last = coefficients
+    before = last * x
+    z = a * x + last * operator(x)
+    for a in reversed(lower):
         before, z = z, a * x + operator(z)
     return z, before
 
@@ -170,7 +192,7 @@ def _factored_fwd(x, kernel, scale, layout, coefficients, factors):
 
 def _factored_bwd(layout, coefficients, factors, saved, g):
     kernel, scale, sums = saved
-    operator = _operator(layout, kernel, -scale)
+    operator = _operator(layout, kernel, scale, sign=-1.0)
     gx, *duals = _sums(g, operator, coefficients, factors)
     gradients = [
         layout.gradient(p, (weight / scale).astype(q.dtype) * q, kernel)

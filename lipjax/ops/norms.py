@@ -7,7 +7,8 @@ two of them are the transposes of the other two, so two are enough:
 - the tall one, (both taps, channel in) x channel out, c k^2 x c.
 
 A matrix is held here as blocks [b, m, n] that stand side by side, m x (b n): in this
-form both unfoldings are the kernel's own numbers, in their order in memory.
+form both unfoldings are the kernel's own numbers, in their order in memory. The rows m
+may be several axes, of which `unfoldings` makes one and `unjoined` does not.
 
 Theorem: ||J|| <= k min(||square||, ||tall||) for the Jacobian J of the convolution by A
 on an image of any size (Singla & Feizi, Fantastic four, ICLR 2021). A bound of the
@@ -16,6 +17,7 @@ right-hand side is `lipjax.certify.unfolding_bound`.
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeVar
 
 import jax
@@ -47,6 +49,25 @@ def unfoldings(kernel: Array) -> tuple[Array, Array]:
     return kernel.reshape(k, k * c_in, c_out), kernel.reshape(1, k * k * c_in, c_out)
 
 
+def unjoined(kernel: Array) -> tuple[Array, Array]:
+    """The same matrices as `unfoldings`, whose rows are two and three axes.
+
+    A GPU's compiler copies an array whose axes are joined, unless they happen to lie in
+    that order in its memory.
+
+    Args:
+      kernel: kernel of shape [k, k, channels_in, channels_out].
+
+    Returns:
+      Arrays of shapes [k, k, c_in, c_out] and [1, k, k, c_in, c_out].
+
+    Example:
+      >>> [m.shape for m in unjoined(jnp.zeros((3, 3, 4, 5)))]
+      [(3, 3, 4, 5), (1, 3, 3, 4, 5)]
+    """
+    return kernel, kernel[None]
+
+
 def power_iteration(
     matrix: jax.Array, vectors: SingularVectors, steps: int
 ) -> SingularVectors:
@@ -55,7 +76,8 @@ def power_iteration(
     .. math:: v \leftarrow A^\top u / \|A^\top u\|, \quad u \leftarrow A v / \|A v\|
 
     Args:
-      matrix: A, in blocks [b, m, n].
+      matrix: A, in blocks [b, m, n], where m may be several axes. It may be narrower
+        than the vectors, in whose dtype products are computed.
       vectors: u of shape [m] and v of shape [b, n].
       steps: how many steps.
 
@@ -85,7 +107,7 @@ def singular_value_estimate(matrix: jax.Array, vectors: Any) -> jax.Array:
     """The estimate u A v of the largest singular value, from below.
 
     Args:
-      matrix: A, in blocks [b, m, n].
+      matrix: A, in blocks [b, m, n], as of `power_iteration`.
       vectors: unit vectors u of shape [m] and v of shape [b, n], held fixed.
 
     Returns:
@@ -128,21 +150,66 @@ def _skew_product(a: jax.Array, b: jax.Array) -> jax.Array:
     return (a * b - transpose_kernel(a) * transpose_kernel(b)) / 2
 
 
-# With the blocks' axis in front, both products run through memory in its order.
 def _product(matrix: jax.Array, v: jax.Array) -> jax.Array:
-    return jnp.sum(contract("bmn,bn->bm", matrix, v), axis=0)
+    if _is_joined(matrix):
+        return product_of_blocks(matrix, v)
+    return lax.platform_dependent(matrix, v, cpu=product_of_blocks, default=row_sums)
 
 
 def _transpose_product(matrix: jax.Array, u: jax.Array) -> jax.Array:
-    return contract("bmn,bm->bn", matrix, jnp.broadcast_to(u, matrix.shape[:2]))
+    if _is_joined(matrix):
+        return transpose_product_of_blocks(matrix, u)
+    return lax.platform_dependent(
+        matrix, u, cpu=transpose_product_of_blocks, default=column_sums
+    )
 
 
-def random_vectors(key: jax.Array, matrix: jax.Array) -> SingularVectors:
-    """Random unit vectors from which to start `power_iteration`."""
-    blocks, rows, columns = matrix.shape
+def _is_joined(matrix: jax.Array) -> bool:
+    return math.prod(matrix.shape[1:-2]) == 1
+
+
+# With the blocks' axis in front, both products run through memory in its order.
+def product_of_blocks(matrix: jax.Array, v: jax.Array) -> jax.Array:
+    """A v, as products of the blocks."""
+    blocks = _joined(matrix, v.dtype)
+    return jnp.sum(contract("bmn,bn->bm", blocks, v), axis=0)
+
+
+def transpose_product_of_blocks(matrix: jax.Array, u: jax.Array) -> jax.Array:
+    """The transpose of A times u, as products of the blocks."""
+    blocks = _joined(matrix, u.dtype)
+    return contract("bmn,bm->bn", blocks, jnp.broadcast_to(u, blocks.shape[:2]))
+
+
+def _joined(matrix: jax.Array, dtype: Any) -> jax.Array:
+    return matrix.reshape(len(matrix), -1, matrix.shape[-1]).astype(dtype)
+
+
+# A GPU runs these as fast as it reads the matrix, whatever the order in memory.
+def row_sums(matrix: jax.Array, v: jax.Array) -> jax.Array:
+    """A v, as sums of the terms."""
+    factors = v.reshape(len(v), *(1,) * (matrix.ndim - 2), -1)
+    return jnp.sum(matrix.astype(v.dtype) * factors, axis=(0, -1)).reshape(-1)
+
+
+def column_sums(matrix: jax.Array, u: jax.Array) -> jax.Array:
+    """The transpose of A times u, as sums of the terms."""
+    rows = matrix.shape[1:-1]
+    terms = matrix.astype(u.dtype) * u.reshape(1, *rows, 1)
+    return jnp.sum(terms, axis=tuple(range(1, matrix.ndim - 1)))
+
+
+def random_vectors(
+    key: jax.Array, matrix: jax.Array, dtype: Any = None
+) -> SingularVectors:
+    """Random unit vectors from which to start `power_iteration`.
+
+    Their dtype is the matrix's, unless one is given.
+    """
+    blocks, *rows, columns = matrix.shape
     left, right = jax.random.split(key)
-    u = jax.random.normal(left, (rows,), matrix.dtype)
-    v = jax.random.normal(right, (blocks, columns), matrix.dtype)
+    u = jax.random.normal(left, (math.prod(rows),), dtype or matrix.dtype)
+    v = jax.random.normal(right, (blocks, columns), dtype or matrix.dtype)
     return _unit(u, u), _unit(v, v)
 
 

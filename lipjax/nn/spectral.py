@@ -50,8 +50,8 @@ def _with_scale_fwd(kernel, skew, vectors):
 def _with_scale_bwd(saved, gradients):
     (estimates, vectors), (gradient, of_scale) = saved, gradients
     (weights,) = jax.vjp(_scale_by, estimates)[1](of_scale)
-    parts = zip(weights, ops.skew_estimate_gradients(vectors), strict=True)
-    of_estimate = sum(weight * part for weight, part in parts)
+    square, tall = ops.skew_estimate_gradients(vectors)
+    of_estimate = weights[0] * square + weights[1] * tall
     return gradient.astype(of_estimate.dtype) + of_estimate, None, None
 
 

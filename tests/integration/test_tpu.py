@@ -1,13 +1,8 @@
 """Training steps compiled for 64 TPUs by libtpu, which takes minutes and no TPU."""
 
-import fcntl
-import importlib.metadata
 import importlib.util
 import json
 import math
-import platform
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +14,7 @@ from experiments.benchmark.inputs import random_data
 from experiments.configs import Config
 from experiments.parallel.mesh import DATA, MODEL
 from experiments.training.trainer import Trainer
+from helpers.compilers import installed, required
 from helpers.programs import program
 
 BATCH = 4096
@@ -31,36 +27,11 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture(scope="session")
 def libtpu(pytestconfig):
-    """The folder of the libtpu that this version of JAX requires, kept between runs.
-
-    It is not installed with the other packages, so that no other test imports it.
-    """
+    """The folder of the compiler for TPUs."""
     found = importlib.util.find_spec("libtpu")
     if found and found.origin:
         return Path(found.origin).parents[1]
-    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-        pytest.skip("the compiler for a TPU is for Linux on x86-64 alone")
-    (wanted,) = (
-        requirement.partition(";")[0].strip()
-        for requirement in importlib.metadata.requires("jax") or ()
-        if requirement.startswith("libtpu")
-    )
-    folder = pytestconfig.cache.mkdir("".join(filter(str.isalnum, wanted)))
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "ready").exists():
-            _install(wanted, folder / "site")
-            (folder / "ready").touch()
-    return folder / "site"
-
-
-def _install(wanted, folder):
-    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--upgrade"]
-    result = subprocess.run(
-        [*command, f"--target={folder}", wanted], capture_output=True, text=True
-    )
-    if result.returncode:  # in CI such a skip is a failure
-        pytest.skip("the compiler could not be installed with pip")
+    return installed(pytestconfig, required("libtpu"), alone=True)
 
 
 def compiled(libtpu, folder, depth, head, model_parallel=1):

@@ -1,6 +1,6 @@
 # make train      train a network on scikit-learn's digits and certify it
 #                 (minutes on 2 cores)
-# make test       run the tests (ten minutes on 2 cores)
+# make test       run the tests (a quarter of an hour on 2 cores)
 # make test-all   run the long tests as well, compiled as users compile (hours)
 # make lint       run ruff and pyright on the library, the programs and the tests
 #

@@ -40,10 +40,11 @@ from ..common.flags import run
 from ..configs import Config
 from ..parallel.mesh import DATA, make_mesh
 from ..reporting.tables import megabytes
-from .compiled_step import CompiledStep, compile_step, tpu_slice
+from .compiled_step import CompiledStep, compile_step
 from .gpus import GPUS, gpu_nodes
 from .hlo_kernels import KernelSum
 from .predictions import ASSUMED, AssumedDevice, efficiency
+from .tpus import tpu_slice
 
 FLAGS = flags.FLAGS
 _SLICES = ("1x1", "1x2", "2x2", "2x4", "4x4", "4x8", "8x8")

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
-from collections.abc import Sequence
 from typing import Any
 
-from jax.experimental import topologies
 from jax.sharding import Mesh
 
 from ..benchmark import multiply_adds
-from ..common.errors import UserError
 from ..configs import Config
 from ..data import Dataset
 from ..parallel.mesh import DATA, MODEL
@@ -21,14 +17,6 @@ from ..training.trainer import Trainer
 from .gpus import GPUS, roofline
 from .hlo_collectives import Collective, Sum, collectives, summed
 from .hlo_kernels import KernelSum, by_kind, step_kernels
-
-_ALONE = {
-    "TPU_SKIP_MDS_QUERY": "1",  # asks no metadata server
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # takes no lock: no TPU is opened
-    "TPU_ACCELERATOR_TYPE": "v5litepod-64",
-    "TPU_WORKER_HOSTNAMES": "localhost",
-    "TPU_LOG_DIR": "disabled",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,23 +102,3 @@ def _rounds(one: Collective) -> int:
     if one.kind.startswith("collective"):
         return 1
     return (one.group_size - 1) * (2 if one.kind == "all-reduce" else 1)
-
-
-def tpu_slice(name: str) -> Sequence[Any]:
-    """The devices of a slice of TPUs, as v5e:8x8; they need not be present.
-
-    Raises:
-      UserError: if the compiler for TPUs is not installed, or there is no such slice.
-    """
-    for variable, value in _ALONE.items():
-        os.environ.setdefault(variable, value)
-    sides = name.partition(":")[2]
-    bounds = {"chips_per_host_bounds": [1, 2, 1]} if sides == "1x2" else {}
-    try:
-        found = topologies.get_topology_desc(
-            platform="tpu", topology_name=name, **bounds
-        )
-    except Exception as error:
-        text = str(error).partition("\n")[0].partition("; cannot")[0]
-        raise UserError(f"--topology={name}: {text} (pip install libtpu)") from error
-    return found.devices

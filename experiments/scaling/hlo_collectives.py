@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from .hlo_text import arrays_in
+
 KINDS = (
     "all-reduce",
     "all-gather",
@@ -21,8 +23,6 @@ _OPERATION = re.compile(
     rf"^\s*(?:ROOT )?%?[\w.-]+ = (?P<result>.*?) (?P<kind>{'|'.join(KINDS)})"
     r"(?P<start>-start)?\((?P<rest>.*)$"
 )
-_ARRAY = re.compile(r"\b(pred|[a-z]+\d+[a-z0-9]*)\[([\d,]*)\]")
-_BITS = re.compile(r"[a-z]+(\d+)")
 _LAYOUT = re.compile(r"\{[^{}]*\}|/\*.*?\*/")
 _LISTED = re.compile(r"replica_groups=\{(?:\{([\d,]*)\})?")
 _COUNTED = re.compile(r"replica_groups=\[\d+,(\d+)\]")
@@ -80,31 +80,13 @@ def collectives(hlo: str) -> list[Collective]:
     devices = math.prod(int(n) for n in _DEVICES.findall(hlo.partition("\n")[0]))
     for line in filter(None, map(_OPERATION.match, hlo.splitlines())):
         kind, result = line["kind"], _LAYOUT.sub("", line["result"])
-        sizes = list(map(_bytes, _ARRAY.findall(result)))
+        sizes = [array.bytes for array in arrays_in(result)]
         if line["start"]:
             sizes = _received(kind, sizes)
         group = 2 if kind == "collective-permute" else _group(line["rest"]) or devices
         if group > 1:
             found.append(Collective(kind, sum(sizes), group))
     return found
-
-
-def _bytes(array: tuple[str, str]) -> int:
-    """Bytes of an array, given as its type and sides."""
-    kind, sides = array
-    return array_bytes(kind, map(int, filter(None, sides.split(","))))
-
-
-def array_bytes(kind: str, sides: Iterable[int]) -> int:
-    """Bytes of an array of one of XLA's types.
-
-    Example:
-      >>> array_bytes("bf16", (8, 2))
-      32
-    """
-    bits = _BITS.match(kind)
-    width = int(bits[1]) if bits else 8
-    return -(-math.prod(sides) * width // 8)
 
 
 def _received(kind: str, sizes: list[int]) -> list[int]:

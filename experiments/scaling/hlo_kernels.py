@@ -9,16 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from .hlo_collectives import KINDS as COLLECTIVES
-from .hlo_collectives import array_bytes
+from .hlo_text import OPERAND, Array, Computation, Instruction, computations_of
 
-_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.-]+) \(.*\{$")
-_INSTRUCTION = re.compile(
-    r"^\s+(?P<root>ROOT )?%?(?P<name>[\w.-]+) = (?P<result>\(.*?\)|\S+) "
-    r"(?P<opcode>[a-z][\w-]*)\((?P<rest>.*)$"
-)
-_COMMENT = re.compile(r"/\*.*?\*/")
-_OPERAND = re.compile(r"%([\w.-]+)")
-_ARRAY = re.compile(r"\b(pred|[a-z]+\d+[a-z0-9]*)\[([\d,]*)\]")
 _CALLED = re.compile(r"(?:calls|to_apply|body)=%?([\w.-]+)")
 _BRANCHES = re.compile(r"(?:true|false)_computation=%?([\w.-]+)")
 _LISTED = re.compile(r"branch_computations=\{([^}]*)\}")
@@ -73,22 +65,6 @@ class KernelSum:
     operations: float
 
 
-class _Instruction(NamedTuple):
-    name: str
-    opcode: str
-    arrays: tuple[tuple[str, tuple[int, ...]], ...]
-    operands: tuple[str, ...]
-    rest: str
-    root: bool
-
-    @property
-    def bytes(self) -> int:
-        return sum(map(_size, self.arrays))
-
-
-_Body = Mapping[str, _Instruction]
-
-
 def step_kernels(hlo: str) -> list[Kernel]:
     """The kernels of one step of a compiled training program, in their order.
 
@@ -108,7 +84,7 @@ def step_kernels(hlo: str) -> list[Kernel]:
       >>> step_kernels(text)
       [Kernel(name='add_fusion', kind='sum', bytes=64, operations=0.0, dtype='f32')]
     """
-    computations, entry = _read(hlo)
+    computations, entry = computations_of(hlo)
     loops = [
         found[1]
         for one in computations[entry].values()
@@ -141,32 +117,7 @@ def by_kind(kernels: Iterable[Kernel]) -> list[KernelSum]:
     return sorted(every, key=lambda one: -one.bytes)
 
 
-def _read(hlo: str) -> tuple[dict[str, dict[str, _Instruction]], str]:
-    """The computations of a program by name, and the name of the one it starts with."""
-    computations: dict[str, dict[str, _Instruction]] = {}
-    entry = current = ""
-    for line in hlo.splitlines():
-        if head := _COMPUTATION.match(line):
-            current = head[2]
-            computations[current] = {}
-            entry = current if head[1] else entry
-        elif found := _INSTRUCTION.match(_COMMENT.sub("", line)):
-            operands = found["rest"].partition("), ")[0]
-            computations[current][found["name"]] = _Instruction(
-                found["name"],
-                found["opcode"],
-                tuple(
-                    (kind, tuple(int(n) for n in sides.split(",") if n))
-                    for kind, sides in _ARRAY.findall(found["result"])
-                ),
-                tuple(_OPERAND.findall(operands)),
-                found["rest"],
-                bool(found["root"]),
-            )
-    return computations, entry
-
-
-def _kernels(computations: Mapping[str, _Body], name: str) -> list[Kernel]:
+def _kernels(computations: Mapping[str, Computation], name: str) -> list[Kernel]:
     """The kernels that a computation starts."""
     body, found = computations[name], []
     for one in body.values():
@@ -184,14 +135,14 @@ def _kernels(computations: Mapping[str, _Body], name: str) -> list[Kernel]:
     return found
 
 
-def _sides(one: _Instruction) -> list[str]:
+def _sides(one: Instruction) -> list[str]:
     if listed := _LISTED.search(one.rest):
-        return _OPERAND.findall(listed[1])
+        return OPERAND.findall(listed[1])
     return _BRANCHES.findall(one.rest)
 
 
 def _kernel(
-    computations: Mapping[str, _Body], body: _Body, one: _Instruction
+    computations: Mapping[str, Computation], body: Computation, one: Instruction
 ) -> Kernel:
     called = _CALLED.search(one.rest) if one.opcode == "fusion" else None
     inner = computations.get(called[1], {}) if called else {}
@@ -205,11 +156,13 @@ def _kernel(
     elif one.opcode == "custom-call":
         operations = _product(one, operands, kind)
         factor = operands[0] if operations else one
-    dtype, _ = max(factor.arrays, key=_size, default=("", ()))
-    return Kernel(one.name, kind, _moved(inner, one, operands), operations, dtype)
+    largest = max(factor.arrays, key=lambda array: array.bytes, default=Array("", ()))
+    return Kernel(
+        one.name, kind, _moved(inner, one, operands), operations, largest.dtype
+    )
 
 
-def _kind(one: _Instruction, product: bool) -> str:
+def _kind(one: Instruction, product: bool) -> str:
     opcode = one.opcode.removesuffix("-start")
     target = _TARGET.search(one.rest)
     if target and "$conv" in target[1]:
@@ -228,10 +181,12 @@ def _kind(one: _Instruction, product: bool) -> str:
     return "elementwise" if opcode == "fusion" else opcode
 
 
-def _moved(inner: _Body, one: _Instruction, operands: Sequence[_Instruction]) -> int:
+def _moved(
+    inner: Computation, one: Instruction, operands: Sequence[Instruction]
+) -> int:
     """Bytes that a kernel reads and writes."""
     parameters = [each for each in inner.values() if each.opcode == "parameter"]
-    users: dict[str, list[_Instruction]] = {each.name: [] for each in parameters}
+    users: dict[str, list[Instruction]] = {each.name: [] for each in parameters}
     for each in inner.values():
         for name in {*each.operands} & users.keys():
             users[name].append(each)
@@ -256,16 +211,16 @@ def _moved(inner: _Body, one: _Instruction, operands: Sequence[_Instruction]) ->
     return read + written
 
 
-def _dot(body: _Body, one: _Instruction) -> float:
+def _dot(body: Computation, one: Instruction) -> float:
     """Operations of a product."""
-    ((_, sides),) = body[one.operands[0]].arrays
+    sides = body[one.operands[0]].arrays[0].sides
     found = _CONTRACTED.search(one.rest)
     axes = [int(axis) for axis in re.findall(r"\d+", found[1])] if found else []
-    result = max(map(_elements, one.arrays))
+    result = max(array.elements for array in one.arrays)
     return 2.0 * result * math.prod(sides[axis] for axis in axes)
 
 
-def _product(one: _Instruction, operands: Sequence[_Instruction], kind: str) -> float:
+def _product(one: Instruction, operands: Sequence[Instruction], kind: str) -> float:
     """Operations of a call of cuDNN or cuBLAS; 0 for other calls."""
     if kind == "product":
         return _dot({each.name: each for each in operands}, one)
@@ -277,13 +232,5 @@ def _product(one: _Instruction, operands: Sequence[_Instruction], kind: str) -> 
     kernel, outputs = right, left if backwards else result
     if kind == "gradient of a kernel":
         kernel, outputs = result, right
-    channels = kernel[1][labels[1].index("o")]
-    return 2.0 * _elements(outputs) * _elements(kernel) / channels
-
-
-def _elements(array: tuple[str, tuple[int, ...]]) -> int:
-    return math.prod(array[1])
-
-
-def _size(array: tuple[str, tuple[int, ...]]) -> int:
-    return array_bytes(array[0], array[1])
+    channels = kernel.sides[labels[1].index("o")]
+    return 2.0 * outputs.elements * kernel.elements / channels

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .compiled_step import CompiledStep
+from .gpus import GPUS
 
 
 class AssumedDevice(NamedTuple):
@@ -23,7 +24,7 @@ class AssumedDevice(NamedTuple):
 
 ASSUMED = {
     "v5e": AssumedDevice(197e12, 50e9, 1e-6),  # one of four links, in one direction
-    "h200": AssumedDevice(989e12, 450e9, 1e-6),  # NVLink, in one direction
+    "h200": AssumedDevice(GPUS["h200"].flops["bf16"], 450e9, 1e-6),  # NVLink, one way
 }
 """Sources: docs/scaling.md."""
 

@@ -48,7 +48,7 @@ def make_train_step(
         state: TrainState, metrics: Metrics, images: jax.Array, labels: jax.Array
     ) -> tuple[TrainState, Metrics]:
         # Without the barrier a GPU would crop the images again for every term.
-        x = jax.lax.optimization_barrier(augment(state.step, images))
+        x = lax.optimization_barrier(augment(state.step, images))
         params = trained(state.opt_state, state.params)
         variables = {"params": params, "spectral": state.spectral}
         flat, unflatten = ravel_pytree(state.spectral)  # a branch copies each array

@@ -112,6 +112,7 @@ def _is_narrow(dtype: Any) -> bool:
 
 
 Operator = Callable[[jax.Array], jax.Array]
+_Scaled = tuple[jax.Array, jax.Array]
 
 
 def _operator(
@@ -119,20 +120,17 @@ def _operator(
 ) -> Operator:
     """J or, for the sign -1, its transpose."""
     kernel, factor = lax.platform_dependent(
-        kernel, 1 / scale, cpu=scaling_images, default=scaling_the_kernel
+        kernel, 1 / scale, cpu=_scaling_images, default=_scaling_the_kernel
     )
     return lambda z: (sign * factor) * layout.convolve(z, kernel)
 
 
-Scaled = tuple[jax.Array, jax.Array]
-
-
-def scaling_images(kernel: jax.Array, inverse: jax.Array) -> Scaled:
+def _scaling_images(kernel: jax.Array, inverse: jax.Array) -> _Scaled:
     """The kernel, and the factor by which it is left to multiply its images."""
     return kernel, inverse.astype(kernel.dtype)
 
 
-def scaling_the_kernel(kernel: jax.Array, inverse: jax.Array) -> Scaled:
+def _scaling_the_kernel(kernel: jax.Array, inverse: jax.Array) -> _Scaled:
     """The scaled kernel, and the factor 1."""
     scaled = (kernel.astype(inverse.dtype) * inverse).astype(kernel.dtype)
     return scaled, jnp.ones((), kernel.dtype)

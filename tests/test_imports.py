@@ -44,6 +44,7 @@ EXPERIMENTS = {
     "benchmark": _BELOW | {"training", "baseline"},
     "scaling": _BELOW | {"training", "benchmark"},
     "reproduce": _BELOW | {"training", "benchmark"},
+    "gpu_day": _BELOW | {"training", "benchmark", "scaling"},
     "programs": _BELOW | {"training", "certification", "conversion"},
 }
 WITHOUT_FLAX = ("ops", "certify", "attacks", "verify")

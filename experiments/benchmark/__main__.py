@@ -1,7 +1,7 @@
 """Times lipjax and a PyTorch baseline, in turn, in one process on one machine.
 
     python -m experiments.benchmark                     on a CPU, thirteen minutes
-    python -m experiments.benchmark --suite=gpu         on a GPU, under eight minutes
+    python -m experiments.benchmark --suite=gpu         on a GPU, some ten minutes
     python -m experiments.benchmark --baseline=none     without PyTorch
     python -m experiments.benchmark --suite=lowerings   single convolutions
     python -m experiments.benchmark --suite=gradients   errors of the gradient rules
@@ -11,12 +11,14 @@ Measures training steps, evaluation and certification of untrained networks on r
 bytes: median and range of the times, images a second, the share of the time that the
 needed arithmetic takes, memory, and compilation. Writes a folder with results.json,
 tables.md and bars.png, the first two after every setting, so that Ctrl-C keeps the
-settings that are done. Other work on the machine changes the figures.
+settings that are done; the same command with its --out measures the others. Other work
+on the machine changes the figures.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import time
@@ -39,6 +41,7 @@ from .timing import best_rate
 
 FLAGS = flags.FLAGS
 _GRADIENTS = "gradients"
+_RESULTS = "results.json"
 
 
 def main() -> None:
@@ -47,13 +50,14 @@ def main() -> None:
     torch = _import_torch() if with_torch else None
     if FLAGS.suite == "gpu" and jax.default_backend() == "cpu":
         raise UserError("--suite=gpu: JAX sees no GPU here")
-    path = _folder()
-    results: dict[str, Any] = {"suite": FLAGS.suite, "machine": _machine(torch)}
-    results |= {"rates": {}, "rows": [], "gradient_errors": [], "not_measured": []}
+    path, results = _opened(_machine(torch))
     print(f"{path}: {machine.sentence(results['machine'])}", flush=True)
+    _write(path, results)
     try:
         if suite is None:
-            results["gradient_errors"] = list(gradient_errors.errors())
+            results["gradient_errors"] = results["gradient_errors"] or list(
+                gradient_errors.errors()
+            )
         else:
             _measure(path, results, suite, torch)
     finally:
@@ -74,7 +78,7 @@ def _chosen(suite: Suite) -> Suite:
         raise UserError(f"--only={FLAGS.only} matches none of: {names}")
     if FLAGS.baseline == "none":
         settings = [
-            s._replace(variants=tuple(v for v in s.variants if v.by != "baseline"))
+            s._replace(variants=tuple(v for v in s.variants if not v.is_torch))
             for s in settings
         ]
     return suite._replace(settings=tuple(settings))
@@ -85,7 +89,7 @@ def _name(setting: Setting) -> str:
 
 
 def _has_baseline(setting: Setting) -> bool:
-    return any(variant.by == "baseline" for variant in setting.variants)
+    return any(variant.is_torch for variant in setting.variants)
 
 
 def _import_torch() -> Any:
@@ -106,14 +110,35 @@ def _import_torch() -> Any:
     return torch_jobs
 
 
-def _folder() -> Path:
+def _opened(described: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """The folder, a new one or that of an earlier command, and its results so far."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     path = Path(FLAGS.out or f"benchmarks/{FLAGS.suite}-{stamp}")
+    results = {"suite": FLAGS.suite, "machine": described}
+    results |= {"rates": {}, "rows": [], "gradient_errors": [], "not_measured": []}
+    if path.exists():
+        return path, results | _earlier(path, described)
+    path.mkdir(parents=True)
+    return path, results
+
+
+def _earlier(path: Path, described: dict[str, Any]) -> dict[str, Any]:
+    """What a folder has; it must be of the same suite, code and device."""
     try:
-        path.mkdir(parents=True)
-    except FileExistsError as error:
-        raise UserError(f"--out={path} exists: name a new folder") from error
-    return path
+        earlier = json.loads((path / _RESULTS).read_text())
+        same = earlier["suite"] == FLAGS.suite and all(
+            earlier["machine"][name] == described[name]
+            for name in ("commit", "accelerator", "cores")
+        )
+        found = {name: earlier[name] for name in ("rates", "rows", "gradient_errors")}
+    except (OSError, ValueError, KeyError, TypeError):
+        same, found = False, {}
+    if not same:
+        raise UserError(
+            f"--out={path} exists, without results of this suite, commit and device: "
+            "name a new folder"
+        )
+    return found
 
 
 def _machine(torch: Any) -> dict[str, Any]:
@@ -122,10 +147,14 @@ def _machine(torch: Any) -> dict[str, Any]:
 
 
 def _measure(path: Path, results: dict[str, Any], suite: Suite, torch: Any) -> None:
-    """Measures the settings in order, and writes the results after each."""
+    """Measures what is left of the settings, and writes the results after each."""
+    done = {f"{r['job']}, {r['setting']}, {r['dtype']}" for r in results["rows"]}
+    suite = suite._replace(
+        settings=tuple(s for s in suite.settings if _name(s) not in done)
+    )
     names = [_name(setting) for setting in suite.settings]
     results["not_measured"] = list(names)
-    dtypes = {s.dtype for s in suite.settings} - {"float64"}
+    dtypes = {s.dtype for s in suite.settings} - {"float64", *results["rates"]}
     jobs = [lipjax_jobs, torch] if torch else [lipjax_jobs]
     for dtype in sorted(dtypes):
         products = [job.product(dtype, suite.product) for job in jobs]
@@ -151,7 +180,7 @@ def _measure(path: Path, results: dict[str, Any], suite: Suite, torch: Any) -> N
 
 
 def _write(path: Path, results: dict[str, Any]) -> None:
-    write_json(path / "results.json", results)
+    write_json(path / _RESULTS, results)
     write_bytes(path / "tables.md", tables.document(results).encode())
 
 

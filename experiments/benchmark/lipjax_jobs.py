@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from lipjax.certify import Certifier
 
 from ..configs import Config
 from ..data import Dataset
+from ..parallel.shardings import put, replicated
 from ..training.augmentation import to_pixels
 from ..training.description import peak_bytes
 from ..training.evaluation import Evaluator
@@ -27,17 +29,26 @@ from .timing import Runnable
 _BATCH = 250  # as in `Evaluator`
 
 
-def train(config: Config, data: Dataset) -> Runnable:
-    """Steps of the trainer, in its loop on the device."""
+def train(
+    config: Config, data: Dataset, options: Mapping[str, Any] | None = None
+) -> Runnable:
+    """Steps of the trainer, in its loop on the device.
+
+    Args:
+      config: the settings.
+      data: images in memory.
+      options: XLA's, for this program alone.
+    """
     trainer = Trainer(config, data)
     begin = time.perf_counter()
-    program = trainer.compiled()
+    program = trainer.compiled(options)
     compiling = time.perf_counter() - begin
     carry = trainer.place(initial_state(config, data)), zero_metrics(trainer.mesh)
+    images = put((data.train.images, data.train.labels), replicated(trainer.mesh))
 
     def run(steps: int) -> None:
         nonlocal carry
-        carry = jax.block_until_ready(trainer.steps(*carry, steps))
+        carry = jax.block_until_ready(program(*carry, *images, np.int32(steps)))
 
     return Runnable(
         run,

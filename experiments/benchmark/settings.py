@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..configs import PUBLISHED, Config
@@ -11,19 +12,27 @@ from ..data import Dataset
 from . import lipjax_jobs
 from .timing import Runnable
 
+_NONE: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+
 
 class Variant(NamedTuple):
     """An implementation to measure.
 
     Attributes:
       label: its name in tables.
-      by: "lipjax", "baseline", or "lowering", which is compared with no baseline.
+      by: "lipjax"; "baseline", with whose fastest row all are compared; "TF32", a
+        baseline of fewer digits, with which none is; or "lowering", not compared.
       prepare: sets it up.
     """
 
     label: str
     by: str
     prepare: Callable[[], Runnable]
+
+    @property
+    def is_torch(self) -> bool:
+        """Whether it is in PyTorch."""
+        return self.by in ("baseline", "TF32")
 
 
 class Setting(NamedTuple):
@@ -53,20 +62,34 @@ class SettingFactory:
         self.data = data
 
     def train(
-        self, name: str, config: Config, default: bool = False, compiled: bool = False
+        self,
+        name: str,
+        config: Config,
+        default: bool = False,
+        compiled: bool = False,
+        tf32: bool = False,
+        options: Mapping[str, Mapping[str, Any]] = _NONE,
     ) -> Setting:
         """A training step with the published polynomials by lipjax and the baseline.
 
         Args:
           default: also by lipjax with its default polynomials.
           compiled: also by the compiled baseline, beside the eager one.
+          tf32: the baseline also with TF32, which rounds factors to 11 bits.
+          options: XLA's options, by name, with which lipjax's default is also timed.
         """
         published = dataclasses.replace(config, **PUBLISHED)
         train = lipjax_jobs.train
         variants = [self._lipjax("published series", train, published)]
         variants += [self._lipjax("default", train, config)] * default
-        variants.append(self._torch("train", published, False))
-        variants += [self._torch("train", published, True)] * compiled
+        variants += [
+            self._lipjax(f"default, {each}", train, config, chosen)
+            for each, chosen in options.items()
+        ]
+        modes = [False, True] if compiled else [False]
+        variants += [self._torch("train", published, mode) for mode in modes]
+        if tf32:
+            variants += [self._torch("train", published, m, tf32=True) for m in modes]
         return Setting("train", name, config.dtype, tuple(variants))
 
     def polynomial(self, name: str, config: Config, **changes: str) -> Setting:
@@ -110,12 +133,16 @@ class SettingFactory:
             f"lipjax, {label}", "lipjax", lambda: job(config, self.data(), *rest)
         )
 
-    def _torch(self, job: str, config: Config, compiled: bool, *rest: Any) -> Variant:
+    def _torch(
+        self, job: str, config: Config, compiled: bool, *rest: Any, tf32: bool = False
+    ) -> Variant:
         def prepare() -> Runnable:
             from . import torch_jobs
 
-            return getattr(torch_jobs, job)(config, self.data(), *rest, compiled)
+            chosen = getattr(torch_jobs, job)(config, self.data(), *rest, compiled)
+            return torch_jobs.with_tf32(chosen) if tf32 else chosen
 
         mode = "compiled" if compiled else "eager"
         autocast = ", autocast" if config.dtype == "bfloat16" else ""
-        return Variant(f"PyTorch, {mode}{autocast}", "baseline", prepare)
+        label = f"PyTorch, {mode}{autocast}" + ", TF32" * tf32
+        return Variant(label, "TF32" if tf32 else "baseline", prepare)

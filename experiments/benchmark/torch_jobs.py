@@ -119,6 +119,23 @@ def _network(config: Config, data: Dataset, compiled: bool):
     return network, step, multiply_adds.of_evaluation(model, params)
 
 
+def with_tf32(runnable: Runnable) -> Runnable:
+    """The same with factors of products and convolutions rounded to TF32."""
+
+    def allow(whether: bool) -> None:
+        torch.backends.cudnn.allow_tf32 = whether
+        torch.backends.cuda.matmul.allow_tf32 = whether
+
+    def run(units: int) -> None:
+        allow(True)
+        try:
+            runnable.run(units)
+        finally:
+            allow(False)
+
+    return runnable._replace(run=run)
+
+
 def product(dtype: str, size: int) -> Callable[[], None]:
     """A product of square matrices."""
     matrix = torch.randn(size, size, device=DEVICE, dtype=getattr(torch, dtype))

@@ -1,1 +1,1 @@
-"""Shared by all programs: flags, errors, files, signals."""
+"""Shared by all programs: flags, errors, files, signals, processes of ours."""

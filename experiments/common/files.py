@@ -6,9 +6,14 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
+
+from .errors import UserError
+
+_PATIENCE = 60.0  # seconds in which the process of a program that was killed saves
 
 
 @contextlib.contextmanager
@@ -68,3 +73,39 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     lines = [",".join(rows[0])] if rows else []
     lines += [",".join(str(value) for value in row.values()) for row in rows]
     write_bytes(path, "".join(line + "\n" for line in lines).encode())
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[int]:
+    """Keeps other programs from working in a folder.
+
+    A process that outlives its program, which was killed, saves first: wait for it.
+
+    Yields:
+      A file descriptor; the lock lasts until all processes that have it close it.
+
+    Raises:
+      UserError: if another program works in the folder.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    deadline = time.monotonic() + _PATIENCE
+    try:
+        while not _locks(descriptor):
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"another program works in {path}: wait for it to end, or stop it"
+                )
+            time.sleep(0.2)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _locks(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # a file system without locks
+    return True

@@ -39,14 +39,14 @@ from absl import flags
 
 from ..benchmark import machine
 from ..common.errors import UserError
-from ..common.files import write_bytes, write_json
+from ..common.files import alone, write_bytes, write_json
 from ..common.flags import run
 from ..common.signals import deferred
 from ..configs import Config
 from ..data import load
 from . import picture, report
 from .cells import Table
-from .folder import RESULTS, alone, opened
+from .folder import RESULTS, opened
 from .runs import FAILED, FINISHED, Run
 from .sizes import SIZES, Size
 from .tables import TABLES

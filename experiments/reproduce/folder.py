@@ -1,20 +1,14 @@
-"""The folder of a table: whose it is, and that one program works on it."""
+"""The folder of a table, and whose it is."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import os
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..common.errors import UserError
 
 RESULTS = "results.json"
-_PATIENCE = 60.0  # seconds in which the run of a program that was killed saves
 
 
 def opened(out: Path, settings: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
@@ -57,39 +51,3 @@ def _read(path: Path) -> dict[str, Any]:
 def _kind(value: Any) -> Any:
     """A setting without a location: a folder of images may move."""
     return value.partition(":")[0] if isinstance(value, str) else value
-
-
-@contextlib.contextmanager
-def alone(path: Path) -> Iterator[int]:
-    """Keeps other programs from working on a table.
-
-    A run that outlives its program, which was killed, saves first: it is waited for.
-
-    Yields:
-      A file descriptor; the lock lasts until all processes that have it close it.
-
-    Raises:
-      UserError: if another program works on the table.
-    """
-    descriptor = os.open(path, os.O_RDONLY)
-    deadline = time.monotonic() + _PATIENCE
-    try:
-        while not _locks(descriptor):
-            if time.monotonic() > deadline:
-                raise UserError(
-                    f"another program works on {path}: wait for it to end, or stop it"
-                )
-            time.sleep(0.2)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _locks(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass  # a file system without locks
-    return True

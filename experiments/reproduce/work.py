@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..common import children
 from ..common.errors import UserError
 from ..configs import Config
 from ..reporting.tables import duration
-from . import running
+from . import train_flags
 from .cells import Table
 from .runs import FAILED, FINISHED, Run
 
@@ -64,7 +64,7 @@ class Work:
 
     def _prepare(self, run: Run, runs: Sequence[Run]) -> None:
         start = _start(run, runs)
-        run.flags = running.arguments(
+        run.flags = train_flags.arguments(
             self.config(run), self.preset, run.path, start and start.path
         )
         if self.images is not None:
@@ -96,12 +96,11 @@ class Work:
         if start and start.state != FINISHED:
             run.fail(f"it starts from {start.name}, which is {start.state}")
             return
-        code, told, reason = running.train(run.flags, run.log, self.due, self.held)
+        end = children.run_child("train", run.flags, run.log, self.due, self.held)
         run.reason = ""
         run.look(config)
-        stopped = told and code in (0, -signal.SIGTERM)
-        if code and not stopped and run.state != FINISHED:
-            run.fail(reason)
+        if end.code and not end.stopped and run.state != FINISHED:
+            run.fail(end.reason)
 
 
 def _start(run: Run, runs: Sequence[Run]) -> Run | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -128,10 +129,14 @@ class Trainer:
         carry = (self.abstract_state(), abstract_metrics(self.mesh))
         return self.steps.jitted, (*carry, *self.steps.abstract_images())
 
-    def compiled(self) -> jax.stages.Compiled:
-        """The compiled program of the steps; later calls of `steps` reuse it."""
+    def compiled(self, options: Mapping[str, Any] | None = None) -> jax.stages.Compiled:
+        """The compiled program of the steps; later calls of `steps` reuse it.
+
+        Args:
+          options: XLA's, for this program; `steps` does not use one that has any.
+        """
         jitted, arguments = self.program()
-        return jitted.lower(*arguments).compile()
+        return jitted.lower(*arguments).compile(options and dict(options))
 
 
 def _check_batch(config: Config, images: int, shares: int, accumulate: int) -> None:

@@ -178,6 +178,39 @@ def test_the_rows_of_a_suite_have_different_names(name):
     assert {s.job for s in settings} <= set(measurement.UNITS) == set(tables.TITLES)
 
 
+def test_a_folder_is_gone_on_with_by_the_same_suite_and_code_alone(tmp_path):
+    out = tmp_path / "out"
+    flags = ("--baseline=none", f"--out={out}")
+
+    def rows():
+        return json.loads((out / "results.json").read_text())["rows"]
+
+    first = program("benchmark", "--suite=quick", "--only=^certify", *flags)
+    assert first.returncode == 0 and "[1/1]" in first.stdout, first.stderr
+    before = rows()
+    second = program("benchmark", "--suite=quick", "--only=^(certify|evaluate)", *flags)
+    assert second.returncode == 0 and "[1/1]" in second.stdout, second.stderr
+    after = rows()
+    assert after[: len(before)] == before and len(after) > len(before)
+    assert {row["job"] for row in after} == {"certify", "evaluate"}
+    other = refused("benchmark", "--suite=gradients", f"--out={out}")
+    assert "without results of this suite" in other
+
+
+def test_tf32_is_set_for_the_calls_alone():
+    torch = pytest.importorskip("torch")
+    from experiments.benchmark import torch_jobs
+
+    def flags():
+        return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+    torch_jobs.set_up()
+    seen = []
+    job = torch_jobs.with_tf32(Runnable(lambda units: seen.append(flags()), 1))
+    job.run(1)
+    assert seen == [(True, True)] and flags() == (False, False)
+
+
 def test_mistakes_are_one_line(tmp_path):
     assert "exists" in refused("benchmark", "--suite=gradients", f"--out={tmp_path}")
     assert "matches none of: train" in refused("benchmark", "--only=nothing")

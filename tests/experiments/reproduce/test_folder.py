@@ -1,8 +1,6 @@
-"""The folder of a table is that of one table, and one program works on it."""
+"""The folder of a table is that of one table."""
 
 import json
-import threading
-import time
 
 import pytest
 
@@ -48,28 +46,3 @@ def test_damaged_results(tmp_path, text):
     (made(tmp_path) / "results.json").write_text(text)
     with pytest.raises(UserError, match="is damaged"):
         folder.opened(tmp_path, SETTINGS)
-
-
-def test_one_program_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "_PATIENCE", 0.0)
-    with folder.alone(tmp_path), pytest.raises(UserError, match="another program"):
-        with folder.alone(tmp_path):
-            pass
-    with folder.alone(tmp_path):
-        pass
-
-
-def test_one_that_is_about_to_end_is_waited_for(tmp_path):
-    entered = threading.Event()
-
-    def other():
-        with folder.alone(tmp_path):
-            entered.set()
-            time.sleep(0.5)
-
-    thread = threading.Thread(target=other)
-    thread.start()
-    entered.wait()
-    with folder.alone(tmp_path):
-        pass
-    thread.join()

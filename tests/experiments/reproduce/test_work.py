@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from experiments.common import children
 from experiments.common.errors import UserError
 from experiments.configs import PRESETS, Config
-from experiments.reproduce import running
 from experiments.reproduce.cells import Cell, Table
 from experiments.reproduce.runs import FAILED, FINISHED, STARTED, WAITING, Run
 from experiments.reproduce.work import Work, plan
@@ -26,11 +26,11 @@ def made(monkeypatch, tmp_path):
     class Made:
         ends, order, drawn, due, folders = {}, [], 0, False, {}
 
-        def train(self, flags, log, due, held):
+        def train(self, program, flags, log, due, held):
             name = log.stem
             self.order.append(name)
             self.folders[name] = end = self.ends.get(name, (0, False, ""))
-            return running.Outcome(*end)
+            return children.Outcome(*end)
 
         def look(self, run, config):
             assert isinstance(config, Config)
@@ -51,7 +51,7 @@ def made(monkeypatch, tmp_path):
 
     made = Made()
     made.ends, made.order, made.folders = {}, [], {}
-    monkeypatch.setattr(running, "train", made.train)
+    monkeypatch.setattr(children, "run_child", made.train)
     monkeypatch.setattr(Run, "look", lambda self, config: made.look(self, config))
     return made
 

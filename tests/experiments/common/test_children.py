@@ -7,14 +7,14 @@ import time
 
 import pytest
 
-from experiments.reproduce import running
+from experiments.common import children
 from helpers.programs import ENVIRONMENT, ROOT
 
 
 @pytest.fixture
 def fake(monkeypatch):
     """Has a stand-in train; it does what it is told."""
-    monkeypatch.setattr(running, "CHILD", "tests.helpers.fake_train")
+    monkeypatch.setattr(children, "CHILD", "tests.helpers.fake_train")
     monkeypatch.chdir(ROOT)
     return lambda what: monkeypatch.setenv("FAKE", what)
 
@@ -22,7 +22,7 @@ def fake(monkeypatch):
 def outcome(tmp_path, due=lambda: False):
     held = os.open(tmp_path, os.O_RDONLY)
     try:
-        return running.train(["--run=x"], tmp_path / "run.log", due, held)
+        return children.run_child("train", ["--run=x"], tmp_path / "run.log", due, held)
     finally:
         os.close(held)
 
@@ -52,7 +52,7 @@ def test_one_that_is_due_is_told_to_stop(tmp_path, fake):
 def test_the_child_is_the_training_program():
     """While its input, the end of a pipe, stays open."""
     end, ours = os.pipe()
-    command = [sys.executable, "-m", "experiments.reproduce.child", "--help"]
+    command = [sys.executable, "-m", "experiments.common.child", "train", "--help"]
     found = subprocess.run(
         command, cwd=ROOT, env=ENVIRONMENT, stdin=end, capture_output=True, text=True
     )
@@ -63,7 +63,7 @@ def test_the_child_is_the_training_program():
 
 WAITING = """
 import signal, sys, threading, time
-from experiments.reproduce import child
+from experiments.common import child
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
 threading.Thread(target=child._stop_at_the_end_of_input, daemon=True).start()
 time.sleep(60)

@@ -1,19 +1,16 @@
-"""Trains and certifies a cell with one seed, in a process of its own."""
+"""Programs of ours that another one starts, each in a process of its own."""
 
 from __future__ import annotations
 
-import dataclasses
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..configs import PRESETS, Config
-
 CHILD = f"{__package__}.child"
-"""The module that trains."""
+"""The module that runs a program."""
 _POLL = 0.2  # seconds
 _LONGEST = 300  # characters of a reason
 
@@ -31,43 +28,31 @@ class Outcome(NamedTuple):
     told: bool
     reason: str
 
-
-def arguments(config: Config, preset: str, run: Path, start: Path | None) -> list[str]:
-    """The flags of `experiments.train` for a config.
-
-    Args:
-      config: the settings of the run.
-      preset: a preset; settings that it has need no flag.
-      run: the folder of the run.
-      start: the folder of the run from whose network it starts.
-
-    Example:
-      >>> config = PRESETS["digits"]()
-      >>> changed = dataclasses.replace(config, width=4, augment=True)
-      >>> arguments(changed, "digits", Path("runs/a"), None)
-      ['--preset=digits', '--run=runs/a', '--width=4', '--augment=True']
-    """
-    before = dataclasses.asdict(PRESETS[preset]())
-    changed = {
-        name: value
-        for name, value in dataclasses.asdict(config).items()
-        if value != before[name]
-    }
-    flags = [f"--preset={preset}", f"--run={run}"]
-    flags += [f"--init_from={start}"] if start else []
-    return flags + [f"--{name}={value}" for name, value in changed.items()]
+    @property
+    def stopped(self) -> bool:
+        """Whether it ended because it was told to."""
+        return self.told and self.code in (0, -signal.SIGTERM)
 
 
-def train(flags: list[str], log: Path, due: Callable[[], bool], held: int) -> Outcome:
-    """Runs `experiments.train` until it ends, or is due to save and stop.
+def run_child(
+    program: str,
+    flags: Sequence[str],
+    log: Path,
+    due: Callable[[], bool],
+    held: int,
+) -> Outcome:
+    """Runs `python -m experiments.PROGRAM FLAGS` until it ends, or is due to stop.
+
+    It gets SIGTERM when it is due, and when this process is gone.
 
     Args:
+      program: its name, as "train".
       flags: its flags.
       log: what it prints is appended here.
       due: whether it has to stop; asked several times a second.
       held: a file descriptor with a lock; the process keeps the lock until it ends.
     """
-    command = [sys.executable, "-m", CHILD, *flags]
+    command = [sys.executable, "-m", CHILD, program, *flags]
     with log.open("ab") as output:
         begin = output.tell()
         with subprocess.Popen(

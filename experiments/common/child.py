@@ -1,9 +1,9 @@
-"""Trains a run, as `experiments.train`, for a program that may be killed.
+"""Runs a program of ours for another one, which may be killed.
 
-    python -m experiments.reproduce.child --run=runs/NAME ...
+    python -m experiments.common.child train --run=runs/NAME ...
 
-Its standard input is a pipe that the program holds open. When the program is gone, the
-run saves and stops, as at SIGTERM.
+Its standard input is a pipe that the other program holds open. When that is gone, this
+one gets SIGTERM: a training run saves and stops.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from __future__ import annotations
 import os
 import runpy
 import signal
+import sys
 import threading
 
 
 def main() -> None:
     threading.Thread(target=_stop_at_the_end_of_input, daemon=True).start()
     package = (__package__ or "").rpartition(".")[0]
-    runpy.run_module(f"{package}.train", run_name="__main__", alter_sys=True)
+    program = sys.argv.pop(1)
+    runpy.run_module(f"{package}.{program}", run_name="__main__", alter_sys=True)
 
 
 def _stop_at_the_end_of_input() -> None:

@@ -136,6 +136,14 @@ def power_iteration(
     return ops.power_iteration(matrix, (u, v), steps=2)
 
 
+@claim(lambda a, s: [a(s.k, s.h, s.w), a(s.h), a(s.k, s.w)])
+def power_step(
+    matrix: Float[Array, "b m n"], u: Float[Array, "m"], v: Float[Array, "b n"]
+) -> tuple[Float[Array, "m"], Float[Array, "b n"], Float[Array, ""]]:
+    (vectors,), (estimate,) = ops.power_step([matrix], [(u, v)])
+    return *vectors, estimate
+
+
 @claim(lambda a, s: [a.key(), a(s.k, s.h, s.w)])
 def random_vectors(
     key: Key[Array, ""], matrix: Float[Array, "b m n"]

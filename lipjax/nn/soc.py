@@ -9,7 +9,7 @@ import jax
 from flax.linen import dtypes
 
 from lipjax import ops
-from lipjax.nn.spectral import scale_estimate, vectors_of, with_scale
+from lipjax.nn.spectral import differentiable_scale, vectors_of, with_scale
 from lipjax.nn.strided import StridedConv, plus_bias
 from lipjax.ops import Coefficients
 
@@ -118,11 +118,12 @@ class SkewOrthogonalConv(StridedConv):
         if self.dtype is not None:  # the scale is that of the kernel that is applied
             skew = jax.lax.optimization_barrier(skew.astype(self.dtype))
         matrices = ops.unjoined(skew)
-        vectors = vectors_of(self, "kernel", matrices, update_stats)
+        vectors, estimates = vectors_of(self, "kernel", matrices, update_stats)
         if self.exp.gradient == "exact":
-            scale = scale_estimate(matrices, vectors)
+            scale = differentiable_scale(matrices, vectors, estimates)
         else:
-            skew, scale = with_scale(kernel, jax.lax.stop_gradient(skew), vectors)
+            skew = jax.lax.stop_gradient(skew)
+            skew, scale = with_scale(kernel, skew, vectors, estimates)
         x, skew, bias = dtypes.promote_dtype(x, skew, bias, dtype=self.dtype)
         y = self.exp.apply(ops.with_channels(x, channels), skew, scale, train)
         return plus_bias(ops.with_channels(y, self.features), bias)

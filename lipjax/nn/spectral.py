@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -28,40 +29,67 @@ def _estimates(matrices, vectors) -> list[jax.Array]:
 
 
 def _scale_by(estimates) -> jax.Array:
-    sigma = jnp.min(jnp.stack(estimates))
+    sigma = functools.reduce(jnp.minimum, estimates)
     return jnp.where(sigma == 0, jnp.ones_like(sigma), sigma)
 
 
 @jax.custom_vjp
-def with_scale(kernel, skew, vectors):
+def _known(matrix, vectors, estimate):
+    """An estimate that is computed already, differentiable in the matrix."""
+    return estimate
+
+
+def _known_fwd(matrix, vectors, estimate):
+    return estimate, (matrix, vectors)
+
+
+def _known_bwd(saved, gradient):
+    matrix, (u, v) = saved
+    blocks, *rows, columns = matrix.shape
+    u, v = u.reshape(1, *rows, 1), v.reshape(blocks, *(1 for _ in rows), columns)
+    return (gradient * u * v).astype(matrix.dtype), None, None
+
+
+_known.defvjp(_known_fwd, _known_bwd)
+
+
+def differentiable_scale(matrices, vectors, estimates) -> jax.Array:
+    """The same as `scale_estimate`, of estimates that are computed already."""
+    each = zip(matrices, vectors, estimates, strict=True)
+    return _scale_by([_known(m, v, e) for m, v, e in each])
+
+
+@jax.custom_vjp
+def with_scale(kernel, skew, vectors, estimates):
     """A kernel's skew part and its scale, for rules whose gradients are skew.
 
     Taking the skew part is an orthogonal projection. A skew gradient is therefore the
     kernel's gradient as it stands, and the backward pass transposes no kernel.
     """
-    return skew, scale_estimate(ops.unjoined(skew), vectors)
+    return skew, _scale_by(estimates)
 
 
-def _with_scale_fwd(kernel, skew, vectors):
-    estimates = _estimates(ops.unjoined(skew), vectors)
+def _with_scale_fwd(kernel, skew, vectors, estimates):
     return (skew, _scale_by(estimates)), (estimates, vectors)
 
 
 def _with_scale_bwd(saved, gradients):
     (estimates, vectors), (gradient, of_scale) = saved, gradients
-    (weights,) = jax.vjp(_scale_by, estimates)[1](of_scale)
     square, tall = ops.skew_estimate_gradients(vectors)
-    of_estimate = weights[0] * square + weights[1] * tall
-    return gradient.astype(of_estimate.dtype) + of_estimate, None, None
+    least = jnp.minimum(*estimates)
+    of_least = jnp.where(estimates[0] <= estimates[1], square, tall)
+    of_estimate = jnp.where(least == 0, 0, of_scale) * of_least
+    return gradient.astype(of_estimate.dtype) + of_estimate, None, None, None
 
 
 with_scale.defvjp(_with_scale_fwd, _with_scale_bwd)
 
 
 def vectors_of(module: nn.Module, name: str, matrices, update_stats: bool):
-    """The singular vectors that a module keeps for its parameter `name`.
+    """The singular vectors that a module keeps for its parameter `name`, and estimates.
 
-    At creation they are random, followed by 50 steps of power iteration.
+    At creation they are random, followed by 50 steps of power iteration. Estimates of
+    the singular values carry no gradient.
     """
     state = module.variable(
         SPECTRAL,
@@ -70,9 +98,11 @@ def vectors_of(module: nn.Module, name: str, matrices, update_stats: bool):
             module.make_rng("params"), matrices, module.param_dtype
         ),
     )
+    matrices = jax.lax.stop_gradient(matrices)
     if update_stats and not module.is_initializing():
-        state.value = iterate(matrices, state.value, 1)
-    return state.value
+        state.value, estimates = ops.power_step(matrices, state.value)
+        return state.value, estimates
+    return state.value, _estimates(matrices, state.value)
 
 
 def _initial_vectors(key, matrices, dtype):

@@ -30,6 +30,7 @@ from lipjax.ops.exponential import GRADIENTS as GRADIENTS
 from lipjax.ops.exponential import skew_exponential as skew_exponential
 from lipjax.ops.fusion import fusion_barrier as fusion_barrier
 from lipjax.ops.norms import power_iteration as power_iteration
+from lipjax.ops.norms import power_step as power_step
 from lipjax.ops.norms import random_vectors as random_vectors
 from lipjax.ops.norms import singular_value_estimate as singular_value_estimate
 from lipjax.ops.norms import skew_estimate_gradients as skew_estimate_gradients

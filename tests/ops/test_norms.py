@@ -2,10 +2,13 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from helpers import golden
 from helpers.dense import EPS, normal, side_by_side
@@ -119,3 +122,39 @@ def test_zero_matrix_keeps_its_vectors():
     new = iterate(jnp.zeros((2, 3, 4)), vectors, 2)
     for old, vector in zip(vectors, new, strict=True):
         np.testing.assert_array_equal(old, vector)
+
+
+@given(scale=st.sampled_from([1e-6, 1.0, 1e6]), seed=st.integers(0, 99))
+def test_a_step_is_a_step_of_the_power_iteration(scale, seed):
+    matrices = ops.unjoined(scale * normal(seed, 3, 3, 4, 5))
+    vectors = [
+        ops.random_vectors(jax.random.key(seed + n), m) for n, m in enumerate(matrices)
+    ]
+    expected = [
+        ops.power_iteration(m, v, 1) for m, v in zip(matrices, vectors, strict=True)
+    ]
+    found, estimates = jax.jit(ops.power_step)(matrices, vectors)
+    # sums of 36 terms in another order, and two of them after one another
+    chex.assert_trees_all_close(list(found), expected, rtol=1e-12, atol=1e-14)
+    exact = [
+        ops.singular_value_estimate(m, v)
+        for m, v in zip(matrices, expected, strict=True)
+    ]
+    np.testing.assert_allclose(estimates, exact, rtol=1e-13)
+
+
+def test_a_step_of_a_zero_matrix_keeps_its_vectors():
+    zero = jnp.zeros((2, 3, 4))
+    vectors = [ops.random_vectors(jax.random.key(0), zero)]
+    found, estimates = ops.power_step([zero], vectors)
+    chex.assert_trees_all_equal(list(found), vectors)
+    assert estimates == [0]
+
+
+def test_a_step_carries_no_gradient():
+    def f(matrix):
+        vectors = ops.random_vectors(jax.random.key(0), matrix)
+        new, estimates = ops.power_step([matrix], [vectors])
+        return sum(leaf.sum() for leaf in jax.tree.leaves((new, estimates)))
+
+    assert not jax.grad(f)(jnp.asarray(normal(0, 1, 3, 4))).any()

@@ -125,8 +125,12 @@ def unfoldings(
 @claim(lambda a, s: [a(s.k, s.k, s.c, s.D)])
 def unjoined(
     kernel: Float[Array, "k k a b"],
-) -> tuple[Float[Array, "k k a b"], Float[Array, "1 k k a b"]]:
-    return ops.unjoined(kernel)
+) -> tuple[
+    Float[Array, "k k a b"], Float[Array, "1 k k a b"] | Float[Array, "1 1 a b"]
+]:
+    square, tall = ops.unjoined(kernel)
+    assert tall.ndim == (4 if len(kernel) == 1 else 5)
+    return square, tall
 
 
 @claim(lambda a, s: [a(s.k, s.h, s.w), a(s.h), a(s.k, s.w)])

@@ -98,11 +98,10 @@ def vectors_of(module: nn.Module, name: str, matrices, update_stats: bool):
             module.make_rng("params"), matrices, module.param_dtype
         ),
     )
-    matrices = jax.lax.stop_gradient(matrices)
     if update_stats and not module.is_initializing():
         state.value, estimates = ops.power_step(matrices, state.value)
         return state.value, estimates
-    return state.value, _estimates(matrices, state.value)
+    return state.value, jax.lax.stop_gradient(_estimates(matrices, state.value))
 
 
 def _initial_vectors(key, matrices, dtype):

@@ -42,12 +42,14 @@ class ConvLayout(NamedTuple):
       leave: maps images in the layout back to NHWC, [n, h, w, c].
       gradient: maps (p, q, skew kernel), p and q in the layout, to the skew part of the
         gradient of <q, p convolved> in the kernel.
+      by_products: whether `convolve` is a product of matrices on every platform.
     """
 
     enter: Callable[[jax.Array], jax.Array]
     convolve: Convolution
     leave: Callable[[jax.Array], jax.Array]
     gradient: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+    by_products: bool = False
 
 
 def conv_layout(x: jax.Array, kernel: jax.Array) -> ConvLayout:
@@ -75,8 +77,10 @@ def conv_layout(x: jax.Array, kernel: jax.Array) -> ConvLayout:
     if not has_products_in_tiles(enter(x), kernel):
         one_pixel = max(shape[:2]) == 1
         gradient = _gradient_of_pixels if one_pixel else _projected_gradient
-        convolve = lowered if one_pixel or len(kernel) == 1 else _lowered
-        return ConvLayout(enter, convolve, same, functools.partial(gradient, convolve))
+        product = one_pixel or len(kernel) == 1
+        convolve = lowered if product else _lowered
+        of_kernel = functools.partial(gradient, convolve)
+        return ConvLayout(enter, convolve, same, of_kernel, product)
     layout = _SINGLE_TILES if shape[0] == shape[1] <= 4 else _TILES
     return ConvLayout(
         lambda x: _on_cpu(layout.enter, enter(x)),

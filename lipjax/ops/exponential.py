@@ -60,7 +60,8 @@ def skew_exponential(
       coefficients: a_0 ... a_d, d >= 1: see `taylor`, `chebyshev`.
       scale: divides the kernel. On a CPU it is applied to the images instead, which is
         cheaper where it matters: large kernels come with small images. A GPU's
-        convolution adds the next term by itself if nothing is left to divide.
+        convolution, unlike its product of matrices, adds the next term by itself only
+        if nothing is left to divide.
       gradient: the rule for the kernel's gradient; the value does not depend on it.
       bound: norm of J for which "low_rank" is tuned; the other rules ignore it.
 
@@ -119,9 +120,12 @@ def _operator(
     layout: ConvLayout, kernel: jax.Array, scale: jax.Array, sign: float = 1.0
 ) -> Operator:
     """J or, for the sign -1, its transpose."""
-    kernel, factor = lax.platform_dependent(
-        kernel, 1 / scale, cpu=_scaling_images, default=_scaling_the_kernel
-    )
+    if layout.by_products:
+        kernel, factor = _scaling_images(kernel, 1 / scale)
+    else:
+        kernel, factor = lax.platform_dependent(
+            kernel, 1 / scale, cpu=_scaling_images, default=_scaling_the_kernel
+        )
     return lambda z: (sign * factor) * layout.convolve(z, kernel)
 
 
@@ -185,22 +189,43 @@ def _factored(x, kernel, scale, layout, coefficients, factors):
 def _factored_fwd(x, kernel, scale, layout, coefficients, factors):
     operator = _operator(layout, kernel, scale)
     y, *sums = _sums(x, operator, coefficients, factors)
-    return y, (kernel, scale, sums)
+    by_images = _is_fast(coefficients, factors) and 2 * x.size < kernel.size
+    return y, (kernel, scale, sums, (x, y) if by_images else None)
+
+
+def _is_fast(coefficients: Coefficients, factors: Factors) -> bool:
+    return factors[0][1] == coefficients[1:]
 
 
 def _factored_bwd(layout, coefficients, factors, saved, g):
-    kernel, scale, sums = saved
+    kernel, scale, sums, images = saved
     operator = _operator(layout, kernel, scale, sign=-1.0)
     gx, *duals = _sums(g, operator, coefficients, factors)
+
+    def of_kernel(factor: jax.Array, p: jax.Array, q: jax.Array) -> jax.Array:
+        factor = factor.astype(q.dtype)
+        if q.size < kernel.size:
+            return layout.gradient(p, factor * q, kernel)
+        return factor * layout.gradient(p, q, kernel)
+
     gradients = [
-        layout.gradient(p, (weight / scale).astype(q.dtype) * q, kernel)
+        of_kernel(weight / scale, p, q)
         for (weight, _), p, q in zip(factors, sums, duals, strict=True)
     ]
     gradient = functools.reduce(jnp.add, gradients)
-    product = jnp.vdot(
-        kernel, gradient, precision=PRECISION, preferred_element_type=scale.dtype
-    )
+    if images is None:
+        product = _inner(kernel, gradient, scale.dtype)
+    else:  # <A, gradient> = <q, J p>, and J p = p(J) x - a_0 x
+        # a GPU's update of the weights is one pass only if no transposition is in it
+        gradient = lax.optimization_barrier(gradient)
+        x, y = (each.astype(scale.dtype) for each in images)
+        product = factors[0][0] * _inner(duals[0], y - coefficients[0] * x, scale.dtype)
     return gx, gradient, -product / scale
+
+
+def _inner(a: jax.Array, b: jax.Array, dtype: Any) -> jax.Array:
+    a, b = a.astype(dtype), b.astype(dtype)
+    return jnp.vdot(a, b, precision=PRECISION)
 
 
 _factored.defvjp(_factored_fwd, _factored_bwd)
@@ -211,7 +236,7 @@ def _sums(
 ) -> list[jax.Array]:
     """p(J) x and the sum of powers of each factor."""
     weights = tuple(q for _, q in factors)
-    if weights == (coefficients[1:],):
+    if _is_fast(coefficients, factors):
         return list(_horner(x, operator, coefficients))
     return _power_sums(x, operator, (coefficients, *weights))
 

@@ -53,6 +53,8 @@ def unfoldings(kernel: Array) -> tuple[Array, Array]:
 def unjoined(kernel: Array) -> tuple[Array, Array]:
     """The same matrices as `unfoldings`, whose rows are two and three axes.
 
+    Of a kernel with one tap, both are the same array.
+
     A GPU's compiler copies an array whose axes are joined, unless they happen to lie in
     that order in its memory.
 
@@ -65,8 +67,11 @@ def unjoined(kernel: Array) -> tuple[Array, Array]:
     Example:
       >>> [m.shape for m in unjoined(jnp.zeros((3, 3, 4, 5)))]
       [(3, 3, 4, 5), (1, 3, 3, 4, 5)]
+      >>> square, tall = unjoined(jnp.zeros((1, 1, 4, 5)))
+      >>> square is tall
+      True
     """
-    return kernel, kernel[None]
+    return kernel, kernel if len(kernel) == 1 else kernel[None]
 
 
 def power_iteration(
@@ -130,10 +135,13 @@ def power_step(
       >>> print(f"{estimate:.4f} {singular_value_estimate(a, (u, v)):.4f}")
       2.8636 2.8636
     """
-    longer: list[jax.Array] = []
-    for matrix, (u, _) in zip(lax.stop_gradient(matrices), vectors, strict=True):
-        w = _transpose_product(matrix, u)
-        longer += [_product(matrix, w), w]
+    if len(matrices) > 1 and all(m is matrices[0] and _is_joined(m) for m in matrices):
+        longer = _of_one(lax.stop_gradient(matrices[0]), [u for u, _ in vectors])
+    else:
+        longer = []
+        for matrix, (u, _) in zip(lax.stop_gradient(matrices), vectors, strict=True):
+            w = _transpose_product(matrix, u)
+            longer += [_product(matrix, w), w]
     norms = _norms(longer)
     olds = [old for pair in vectors for old in pair]
     each = zip(longer, norms, olds, strict=True)
@@ -141,6 +149,14 @@ def power_step(
     pairs = zip(units[::2], units[1::2], strict=True)
     estimates = [_quotient(z, w) for z, w in zip(norms[::2], norms[1::2], strict=True)]
     return tuple(pairs), estimates
+
+
+def _of_one(matrix: jax.Array, us: Sequence[jax.Array]) -> list[jax.Array]:
+    """The products of `power_step` where all matrices are one of a single block."""
+    block, u = _joined(matrix, us[0].dtype)[0], jnp.stack(us)
+    w = contract("mn,rm->rn", block, u)
+    z = contract("mn,rn->rm", block, w)
+    return [row for n in range(len(us)) for row in (z[n], w[n : n + 1])]
 
 
 def _norms(vectors: Sequence[jax.Array]) -> jax.Array:
@@ -237,18 +253,21 @@ def _joined(matrix: jax.Array, dtype: Any) -> jax.Array:
     return matrix.reshape(len(matrix), -1, matrix.shape[-1]).astype(dtype)
 
 
-# A GPU runs these as fast as it reads the matrix, whatever the order in memory.
+# A GPU runs these as fast as it reads the matrix, whatever the order in memory. What is
+# summed behind the barriers makes the first sums of both unfoldings alike: one pass.
 def row_sums(matrix: jax.Array, v: jax.Array) -> jax.Array:
     """A v, as sums of the terms."""
     factors = v.reshape(len(v), *(1,) * (matrix.ndim - 2), -1)
-    return jnp.sum(matrix.astype(v.dtype) * factors, axis=(0, -1)).reshape(-1)
+    of_blocks = jnp.sum(matrix.astype(v.dtype) * factors, axis=-1)
+    return jnp.sum(lax.optimization_barrier(of_blocks), axis=0).reshape(-1)
 
 
 def column_sums(matrix: jax.Array, u: jax.Array) -> jax.Array:
     """The transpose of A times u, as sums of the terms."""
-    rows = matrix.shape[1:-1]
-    terms = matrix.astype(u.dtype) * u.reshape(1, *rows, 1)
-    return jnp.sum(terms, axis=tuple(range(1, matrix.ndim - 1)))
+    terms = matrix.astype(u.dtype) * u.reshape(1, *matrix.shape[1:-1], 1)
+    of_taps = jnp.sum(terms, axis=(-3, -2) if matrix.ndim > 3 else -2)
+    rest = tuple(range(1, of_taps.ndim - 1))
+    return jnp.sum(lax.optimization_barrier(of_taps), axis=rest) if rest else of_taps
 
 
 def random_vectors(

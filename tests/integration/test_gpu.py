@@ -50,10 +50,10 @@ def compiled(cuda, folder, topology, *flags):
 @pytest.mark.parametrize(
     ("flags", "kernels", "gigabytes"),
     [
-        ((), 255, 2.2),
-        (("--dtype=float32",), 250, 3.7),
-        (("--gradient=exact",), 275, 2.8),
-        (("--depth=15", "--head=curvature"), 615, 5.2),
+        ((), 245, 1.95),
+        (("--dtype=float32",), 240, 3.4),
+        (("--gradient=exact",), 275, 2.65),
+        (("--depth=15", "--head=curvature"), 595, 4.55),
     ],
 )
 def test_kernels_and_bytes(cuda, tmp_path, flags, kernels, gigabytes):

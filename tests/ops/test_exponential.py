@@ -132,6 +132,29 @@ def test_kernel_gradients_are_skew(side, k, gradient):
     assert relative_error(gw, skew_kernel(gw)) <= 10 * EPS
 
 
+@pytest.mark.parametrize("gradient", ["fast", "low_rank"])
+@pytest.mark.parametrize("images", [1, 40])
+def test_the_scale_s_gradient_is_that_of_the_kernel(gradient, images):
+    """-<A, gradient in A> / s, computed from what is smaller: the kernel or its images.
+
+    That the kernel of 576 numbers is the larger of the two and the smaller is as
+    `_factored_fwd` has it: twice the 32 numbers of an image against it, or 40 of them.
+    """
+    kernel = skew_kernel(jnp.asarray(normal(0, 3, 3, 8, 8))) / 8
+    x, g = (jnp.asarray(normal(seed, images, 2, 2, 8)) for seed in (1, 2))
+
+    def series(kernel, scale):
+        return skew_exponential(
+            x, kernel, coefficients=taylor(5), scale=scale, gradient=gradient
+        )
+
+    scale = jnp.asarray(1.3)
+    of_kernel, of_scale = jax.vjp(series, kernel, scale)[1](g)
+    # sums of 576 and 1280 terms
+    expected = float(-jnp.vdot(kernel, of_kernel) / scale)
+    assert float(of_scale) == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize(("degree", "close"), [(1, True), (2, True), (3, False)])
 def test_low_rank_is_exact_up_to_degree_two(case, degree, close):
     """The Hankel matrix of degree d has d rows."""

@@ -14,9 +14,10 @@ takes a minute or two.
 
 Prints a table and writes it as JSON, with the machine and the versions. --predict adds
 the share of a step in which a device computes, if nothing is sent meanwhile. It is a
-prediction, not a measurement. For GPUs a second table has the kernels of a step by
-kind, the bytes that they read and write and their operations, and their roofline:
-the time that they would take if each reached the maker's peak, a prediction as well.
+prediction, not a measurement. A second table has the kernels of a step by kind and the
+bytes that they move to and from the main memory; for GPUs also their operations and
+their roofline: the time that they would take if each reached the maker's peak, a
+prediction as well.
 """
 
 from __future__ import annotations
@@ -42,12 +43,14 @@ from ..parallel.mesh import DATA, make_mesh
 from ..reporting.tables import megabytes
 from .compiled_step import CompiledStep, compile_step
 from .gpus import GPUS, gpu_nodes
-from .hlo_kernels import KernelSum
+from .hlo_kernels import total
 from .predictions import ASSUMED, AssumedDevice, efficiency
 from .tpus import tpu_slice
 
 FLAGS = flags.FLAGS
 _SLICES = ("1x1", "1x2", "2x2", "2x4", "4x4", "4x8", "8x8")
+_SMALL = 1e-3
+"""The share of the bytes below which a kind of kernels has no line of its own."""
 _NODES = ("1x1", "1x2", "1x4", "1x8")
 
 
@@ -133,16 +136,16 @@ def _kernels(step: CompiledStep) -> str:
         "bytes": lambda one: megabytes(one.bytes),
         "GFLOP": lambda one: f"{one.operations / 1e9:.1f}",
     }
-    whole = KernelSum(
-        "a step",
-        step.kernel_count,
-        step.kernel_bytes,
-        sum(one.operations for one in step.kernels),
-    )
-    found = table(columns, [*step.kernels, whole])
+    least = _SMALL * step.kernel_bytes
+    large = [one for one in step.kernels if one.bytes >= least]
+    small = [one for one in step.kernels if one.bytes < least]
+    rows = [*large, total("all others", small), total("a step", step.kernels)]
+    found = table(columns, [row for row in rows if row.number])
     devices = step.data * step.model
     where = f"{devices} x {step.where}, {step.batch:,} images"
-    predicted = f"roofline {1e3 * step.roofline:.2f} ms (predicted, not measured)"
+    predicted = "without the bytes in the vector memory"
+    if step.roofline:
+        predicted = f"roofline {1e3 * step.roofline:.2f} ms (predicted, not measured)"
     return f"{found}\n\n{where}: {predicted}"
 
 

@@ -17,6 +17,7 @@ from ..training.trainer import Trainer
 from .gpus import GPUS, roofline
 from .hlo_collectives import Collective, Sum, collectives, summed
 from .hlo_kernels import KernelSum, by_kind, step_kernels
+from .tpus import TPU_VECTOR_MEMORY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +35,9 @@ class CompiledStep:
       rounds: successive messages of these rings.
       operations: floating-point operations of a device, those of the definition.
       compile_seconds: on this machine.
-      kernels: those of a step by kind, if the program is for a GPU.
-      roofline: predicted seconds of these kernels, see `gpus.roofline`.
+      kernels: those of a step by kind, if the program is for GPUs or TPUs. Bytes in a
+        TPU's vector memory do not count.
+      roofline: predicted seconds of a GPU's kernels, see `gpus.roofline`.
     """
 
     where: str
@@ -77,7 +79,9 @@ def compile_step(
     found = collectives(text)
     where = mesh.devices.flat[0].device_kind
     gpu = next((gpu for gpu in GPUS.values() if gpu.name == where), None)
-    kernels = step_kernels(text) if gpu else []
+    is_tpu = mesh.devices.flat[0].platform == "tpu"
+    near = TPU_VECTOR_MEMORY if is_tpu else None
+    kernels = step_kernels(text, near) if gpu or is_tpu else []
     needed = multiply_adds.of_step(trainer.model, trainer.abstract_state().params)
     return CompiledStep(
         where,

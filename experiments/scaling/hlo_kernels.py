@@ -1,4 +1,4 @@
-"""The kernels of a step, read from the text of a program compiled for a GPU."""
+"""The kernels of a step, read from the text of a program for a GPU or TPU."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ _NOTHING = {
     *("parameter", "constant", "tuple", "get-tuple-element", "bitcast"),
     *("partition-id", "replica-id", "after-all", "opt-barrier", "domain"),
 }
+_FETCHES = ("copy-start", "slice-start")
 _SLICES = {"dynamic-slice", "slice", "gather"}
 _KINDS = (  # by a word in the name of a fusion, in this order
     ("transposition", ("transpose", "copy")),
@@ -65,7 +66,7 @@ class KernelSum:
     operations: float
 
 
-def step_kernels(hlo: str) -> list[Kernel]:
+def step_kernels(hlo: str, near: int | None = None) -> list[Kernel]:
     """The kernels of one step of a compiled training program, in their order.
 
     The step is the body of the loop with the most instructions, or the whole program
@@ -74,7 +75,8 @@ def step_kernels(hlo: str) -> list[Kernel]:
     counts: the other is taken once an epoch.
 
     Args:
-      hlo: text of a program compiled for a GPU, `jax.stages.Compiled.as_text`.
+      hlo: text of a program compiled for a GPU or TPU, `jax.stages.Compiled.as_text`.
+      near: the number of a memory beside the processor, whose bytes do not count.
 
     Example:
       >>> text = '''ENTRY %main (a: f32[8]) -> f32[8] {
@@ -91,7 +93,7 @@ def step_kernels(hlo: str) -> list[Kernel]:
         if one.opcode == "while" and (found := _CALLED.search(one.rest))
     ]
     step = max(loops, key=lambda name: len(computations[name]), default=entry)
-    return _kernels(computations, step)
+    return _kernels(computations, step, near)
 
 
 def by_kind(kernels: Iterable[Kernel]) -> list[KernelSum]:
@@ -102,36 +104,42 @@ def by_kind(kernels: Iterable[Kernel]) -> list[KernelSum]:
       >>> by_kind([one, one._replace(bytes=4)])
       [KernelSum(kind='sum', number=2, bytes=12, operations=0.0)]
     """
-    sums: dict[str, list[Kernel]] = {}
+    sums: dict[str, list[KernelSum]] = {}
     for one in kernels:
-        sums.setdefault(one.kind, []).append(one)
-    every = [
-        KernelSum(
-            kind,
-            len(ones),
-            sum(one.bytes for one in ones),
-            sum(one.operations for one in ones),
-        )
-        for kind, ones in sums.items()
-    ]
+        alone = KernelSum(one.kind, 1, one.bytes, one.operations)
+        sums.setdefault(one.kind, []).append(alone)
+    every = [total(kind, ones) for kind, ones in sums.items()]
     return sorted(every, key=lambda one: -one.bytes)
 
 
-def _kernels(computations: Mapping[str, Computation], name: str) -> list[Kernel]:
+def total(kind: str, sums: Sequence[KernelSum]) -> KernelSum:
+    """The sum of sums."""
+    return KernelSum(
+        kind,
+        sum(one.number for one in sums),
+        sum(one.bytes for one in sums),
+        sum(one.operations for one in sums),
+    )
+
+
+def _kernels(
+    computations: Mapping[str, Computation], name: str, near: int | None
+) -> list[Kernel]:
     """The kernels that a computation starts."""
     body, found = computations[name], []
     for one in body.values():
         if one.opcode in _NOTHING or one.opcode.endswith(("-done", "-update")):
             continue
         if one.opcode == "conditional":
-            sides = [_kernels(computations, side) for side in _sides(one)]
+            sides = [_kernels(computations, side, near) for side in _sides(one)]
             found += min(sides, key=len)
         elif one.opcode in ("while", "call", "async-start"):
             (inner,) = _CALLED.findall(one.rest)[-1:]
             trips = _TRIPS.search(one.rest)
-            found += _kernels(computations, inner) * int(trips[1] if trips else 1)
+            trips = int(trips[1] if trips else 1)
+            found += _kernels(computations, inner, near) * trips
         else:
-            found.append(_kernel(computations, body, one))
+            found.append(_kernel(computations, body, one, near))
     return found
 
 
@@ -142,13 +150,17 @@ def _sides(one: Instruction) -> list[str]:
 
 
 def _kernel(
-    computations: Mapping[str, Computation], body: Computation, one: Instruction
+    computations: Mapping[str, Computation],
+    body: Computation,
+    one: Instruction,
+    near: int | None,
 ) -> Kernel:
     called = _CALLED.search(one.rest) if one.opcode == "fusion" else None
     inner = computations.get(called[1], {}) if called else {}
     operands = [body[name] for name in one.operands if name in body]
     dots = [each for each in inner.values() if each.opcode == "dot"]
-    kind = _kind(one, bool(dots))
+    convolutions = [each for each in inner.values() if each.opcode == "convolution"]
+    kind = "convolution" if convolutions else _kind(one, bool(dots))
     operations = sum((_dot(inner, each) for each in dots), 0.0)
     factor = inner[dots[0].operands[0]] if dots else one
     if one.opcode == "dot":
@@ -158,11 +170,13 @@ def _kernel(
         factor = operands[0] if operations else one
     largest = max(factor.arrays, key=lambda array: array.bytes, default=Array("", ()))
     return Kernel(
-        one.name, kind, _moved(inner, one, operands), operations, largest.dtype
+        one.name, kind, _moved(inner, one, operands, near), operations, largest.dtype
     )
 
 
 def _kind(one: Instruction, product: bool) -> str:
+    if one.opcode in _FETCHES:
+        return "fetch"
     opcode = one.opcode.removesuffix("-start")
     target = _TARGET.search(one.rest)
     if target and "$conv" in target[1]:
@@ -182,18 +196,23 @@ def _kind(one: Instruction, product: bool) -> str:
 
 
 def _moved(
-    inner: Computation, one: Instruction, operands: Sequence[Instruction]
+    inner: Computation,
+    one: Instruction,
+    operands: Sequence[Instruction],
+    near: int | None,
 ) -> int:
-    """Bytes that a kernel reads and writes."""
+    """Bytes that a kernel reads and writes, without those in the memory `near`."""
+    if one.opcode in _FETCHES:  # to that memory, or from it
+        return min(array.bytes for array in one.arrays[:2])
     parameters = [each for each in inner.values() if each.opcode == "parameter"]
     users: dict[str, list[Instruction]] = {each.name: [] for each in parameters}
     for each in inner.values():
         for name in {*each.operands} & users.keys():
             users[name].append(each)
-    updated, written = set(), one.bytes
+    updated, written = set(), one.bytes(near)
     for each in inner.values():
         if each.opcode == "dynamic-update-slice":
-            written -= each.bytes - inner[each.operands[1]].bytes
+            written -= each.bytes() - inner[each.operands[1]].bytes()
             updated.add(each.operands[0])
     numbers = {int(each.rest.partition(")")[0]): each.name for each in parameters}
     read = 0
@@ -205,9 +224,9 @@ def _moved(
         if using and all(
             each.opcode in _SLICES and each.operands[0] == name for each in using
         ):
-            read += min(operand.bytes, sum(each.bytes for each in using))
+            read += min(operand.bytes(near), sum(each.bytes() for each in using))
         else:
-            read += operand.bytes
+            read += operand.bytes(near)
     return read + written
 
 

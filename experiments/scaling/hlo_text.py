@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-ARRAY = re.compile(r"\b(pred|[a-z]+\d+[a-z0-9]*)\[([\d,]*)\]")
+ARRAY = re.compile(
+    r"\b(pred|[a-z]+\d+[a-z0-9]*)\[([\d,]*)\](?:\{[^}]*?S\((\d+)\)[^}]*\})?"
+)
 OPERAND = re.compile(r"%([\w.-]+)")
 _BITS = re.compile(r"[a-z]+(\d+)")
 _COMMENT = re.compile(r"/\*.*?\*/")
@@ -24,10 +26,12 @@ class Array(NamedTuple):
     Attributes:
       dtype: XLA's name for it.
       sides: of the array.
+      space: the number of the memory that it is in.
     """
 
     dtype: str
     sides: tuple[int, ...]
+    space: int = 0
 
     @property
     def elements(self) -> int:
@@ -50,8 +54,8 @@ def arrays_in(text: str) -> tuple[Array, ...]:
       [32, 3, 1]
     """
     return tuple(
-        Array(dtype, tuple(int(side) for side in sides.split(",") if side))
-        for dtype, sides in ARRAY.findall(text)
+        Array(dtype, tuple(int(n) for n in sides.split(",") if n), int(space or 0))
+        for dtype, sides, space in ARRAY.findall(text)
     )
 
 
@@ -72,10 +76,9 @@ class Instruction(NamedTuple):
     operands: tuple[str, ...]
     rest: str
 
-    @property
-    def bytes(self) -> int:
-        """Bytes of its result."""
-        return sum(array.bytes for array in self.arrays)
+    def bytes(self, near: int | None = None) -> int:
+        """Bytes of its result, without those in the memory `near`."""
+        return sum(array.bytes for array in self.arrays if array.space != near)
 
 
 Computation = Mapping[str, Instruction]

@@ -18,6 +18,11 @@ _ALONE = {
     "TPU_LOG_DIR": "disabled",
 }
 
+TPU_VECTOR_MEMORY = 1
+"""The number of the memory beside a TPU's processor in the text of its programs."""
+_BELOW_A_HOST = {"1x1": [1, 1, 1], "1x2": [1, 2, 1]}
+"""Chips on the host of a slice that is less than a host's 2x2."""
+
 
 def tpu_slice(name: str) -> Sequence[Any]:
     """The devices of a slice of TPUs, as v5e:8x8; they need not be present.
@@ -28,7 +33,8 @@ def tpu_slice(name: str) -> Sequence[Any]:
     for variable, value in _ALONE.items():
         os.environ.setdefault(variable, value)
     sides = name.partition(":")[2]
-    bounds = {"chips_per_host_bounds": [1, 2, 1]} if sides == "1x2" else {}
+    on_host = _BELOW_A_HOST.get(sides)
+    bounds = {"chips_per_host_bounds": on_host} if on_host else {}
     try:
         found = topologies.get_topology_desc(
             platform="tpu", topology_name=name, **bounds

@@ -89,7 +89,7 @@ def steps(cuda, tmp_path_factory):
     return texts(cuda, tmp_path_factory.mktemp("steps"), "step")
 
 
-PRECISION = re.compile(r"operand_precision=\{([^}]*)\}")
+PRECISION = re.compile(r"operand_precision=\{highest,highest[,}]")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -101,7 +101,7 @@ def test_a_step_has_neither_float64_nor_tf32(steps, dtype):
     products = [line for line in products if "$conv" in line or " dot(" in line]
     assert len(products) > 40
     for line in products:
-        assert PRECISION.search(line)[1].startswith("highest,highest")
+        assert PRECISION.search(line)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -142,7 +142,7 @@ def test_what_is_certified_is_plain_products(cuda, tmp_path):
         products = re.findall(r".* dot\(.*", text)
         assert len(products) >= 8
         for line in products:
-            assert PRECISION.search(line)[1] == "highest,highest"
+            assert PRECISION.search(line)
         dtypes = {line.split(" = ")[1].partition("[")[0] for line in products}
         # the dual's search for a point that proves is in float32
         assert dtypes == ({"f64", "f32"} if name.startswith("solve") else {"f64"})

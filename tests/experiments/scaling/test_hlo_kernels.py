@@ -153,3 +153,31 @@ def test_roofline(moved, operations, dtype, seconds):
     gpu = GPUS["h100"]
     one = Kernel("k", "sum", int(moved), operations, dtype)
     assert roofline([one] * 3, gpu) == pytest.approx(3 * (seconds + gpu.start))
+
+
+ON_A_TPU = """HloModule run
+
+%convolved (p0: bf16[8,4], p1: bf16[4,4]) -> bf16[8,4] {
+  %p0 = bf16[8,4]{1,0:T(8,128)(2,1)S(1)} parameter(0)
+  %p1 = bf16[4,4]{1,0:T(8,128)(2,1)} parameter(1)
+  ROOT %convolution.1 = bf16[8,4]{1,0} convolution(%p0, %p1), dim_labels=bf_io->bf
+}
+
+ENTRY %main (x: bf16[8,4], k: bf16[4,4]) -> bf16[8,4] {
+  %x = bf16[8,4]{1,0:T(8,128)(2,1)} parameter(0)
+  %k = bf16[4,4]{1,0:T(8,128)(2,1)} parameter(1)
+  %copy-start.1 = (bf16[8,4]{1,0:T(8,128)(2,1)}, bf16[8,4]{1,0:T(8,128)(2,1)S(1)}, \
+u32[]{:S(2)}) copy-start(%x)
+  %copy-done.1 = bf16[8,4]{1,0:T(8,128)(2,1)S(1)} copy-done(%copy-start.1)
+  ROOT %fusion.1 = bf16[8,4]{1,0:T(8,128)(2,1)S(1)} fusion(%copy-done.1, %k), \
+kind=kOutput, calls=%convolved
+}
+"""
+
+
+def test_bytes_beside_a_tpu_s_processor_do_not_count():
+    """The copy reads 64 bytes, the convolution the 32 of its kernel."""
+    fetch, convolution = step_kernels(ON_A_TPU, near=1)
+    assert (fetch.kind, fetch.bytes) == ("fetch", 64)
+    assert (convolution.kind, convolution.bytes) == ("convolution", 32)
+    assert step_kernels(ON_A_TPU)[1].bytes == 64 + 64 + 32

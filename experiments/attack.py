@@ -53,6 +53,8 @@ def main() -> None:
     folder = RunFolder.open(Path(FLAGS.run))
     data = folder.load_data()
     target = CertifiedRun(folder, FLAGS.images)
+    if not (target.radius > 0).any():
+        raise UserError(f"no image in {folder.path} is certified: nothing to attack")
     results: dict[str, Any] = {"images": len(target.x), "steps": FLAGS.steps}
     print(f"{len(target.x)} test images of {data.name}, %")
     print("   radius   certified (proven)   right under attack (estimate)")
@@ -61,7 +63,7 @@ def main() -> None:
     for row in results["robust"]:
         line = f"{row['radius']:>9}{100 * row['certified']:>21.2f}"
         print(f"{line}{100 * row['empirical']:>32.2f}")
-    distances = nearest(target, kinds["apgd_ce"], FLAGS.seed)
+    distances, _ = nearest(target, kinds["apgd_ce"], FLAGS.seed)
     results["nearest"] = _compared(target, distances)
     if FLAGS.points:
         results["inside"] = []

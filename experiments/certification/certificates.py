@@ -33,9 +33,8 @@ def certify(
     """Proves radii of `count` of a run's test images (None: all), and prints CRA."""
     print("\nProving the layers' norms ...", flush=True)
     test = data.test.spread(count)
-    with ieee_device():
-        certifier, parts = _certificates(folder, state, test, data.levels)
-    _write_proof(folder.path, certifier, parts, test, data.levels)
+    certifier, parts = prove(folder, state, test, data.levels)
+    write_proof(folder.path, certifier, parts, test, data.levels)
     prediction = np.concatenate([part.prediction for part in parts])
     radius = np.concatenate([part.radius for part in parts])
     summary = summarize(prediction, radius, test.labels)
@@ -80,6 +79,18 @@ def ieee_device() -> contextlib.AbstractContextManager[Any]:
         ) from None
 
 
+def prove(
+    folder: RunFolder, state: TrainState, test: Split, levels: int
+) -> tuple[Certifier, list[Certificates]]:
+    """Certificates of images by a run's network, a batch in each.
+
+    Raises:
+      UserError: if the network cannot be certified.
+    """
+    with ieee_device():
+        return _certificates(folder, state, test, levels)
+
+
 def _certificates(
     folder: RunFolder, state: TrainState, test: Split, levels: int
 ) -> tuple[Certifier, list[Certificates]]:
@@ -103,7 +114,7 @@ def _pixels(test: Split, levels: int) -> Iterator[np.ndarray]:
         yield test.images[start : start + _BATCH].astype(np.float64) / levels
 
 
-def _write_proof(
+def write_proof(
     path: Path,
     certifier: Certifier,
     parts: list[Certificates],

@@ -19,35 +19,45 @@ from ..common.errors import UserError
 from ..data import evenly
 from ..training.run_folder import RunFolder
 
-BATCH = 500
-"""Images per call: one shape, compiled once."""
+_MOST = 500  # images a call
 _FEW = 20  # how many are predicted in float64 at a time
 
 
 class CertifiedRun:
     """A run's certified images, evenly spaced, its network and the radii.
 
+    Args:
+      folder: of the run.
+      count: how many of the images; None: all.
+      path: the folder of the certificates; None: the run's.
+      checkpoint: of which weights they are.
+
     Attributes:
       x: images, float64 in [0, 1].
       labels: labels of the images.
       radius: certified radii, 0 where the prediction is wrong or not certified.
       right: whether each prediction is the label.
+      batch: images per call: one shape, compiled once.
     """
 
-    def __init__(self, folder: RunFolder, count: int | None) -> None:
-        state = folder.checkpoints().restore("last").state
-        rows = _certificates(folder.path)
+    def __init__(
+        self,
+        folder: RunFolder,
+        count: int | None,
+        path: Path | None = None,
+        checkpoint: str = "last",
+    ) -> None:
+        state = folder.checkpoints().restore(checkpoint).state
+        path = path or folder.path
+        rows = _certificates(path)
         self.network: Network = exact_network(folder.model, state.variables)
-        _check_same(folder.path, rows, self.network)
+        _check_same(path, rows, self.network)
         rows = [rows[i] for i in evenly(len(rows), count)]
-        self.x, self.labels = _images(folder.path, rows)
+        self.x, self.labels = _images(path, rows)
+        self.batch = min(_MOST, len(rows))
         self.radius = np.array([row["radius"] for row in rows])
         predictions = np.array([row["prediction"] for row in rows])
         self.right = predictions == self.labels
-        if not (self.radius > 0).any():
-            raise UserError(
-                f"no image in {folder.path} is certified: nothing to attack"
-            )
         self.logits: Any = functools.partial(folder.model.apply, state.variables)
         self._quick = jax.jit(functools.partial(_prediction_and_doubt, self.logits))
 
@@ -79,8 +89,8 @@ def _prediction_and_doubt(logits, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.argmax(z, axis=1), first - second < 1e-3 * jnp.max(jnp.abs(z), axis=1)
 
 
-def filled(rows: np.ndarray, size: int = BATCH) -> np.ndarray:
-    """The rows, repeated up to a batch."""
+def filled(rows: np.ndarray, size: int) -> np.ndarray:
+    """The rows, repeated up to so many."""
     return np.resize(rows, (size, *rows.shape[1:]))
 
 

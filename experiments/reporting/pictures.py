@@ -56,6 +56,31 @@ def draw_radii(path: Path, certified: np.ndarray, title: str) -> None:
     save(path, figure)
 
 
+def draw_change(
+    path: Path, image: np.ndarray, changed: np.ndarray, titles: tuple[str, str]
+) -> None:
+    """An image, a changed one and their difference, as a PNG.
+
+    Args:
+      path: of the picture.
+      image: [height, width, 1 or 3], in [0, 1].
+      changed: like it.
+      titles: over the two.
+    """
+    difference = changed - image
+    largest = max(float(np.abs(difference).max()), 1e-9)
+    figure = new_figure(9, 3.6)
+    panels = figure.subplots(1, 3)
+    shown = (image, np.clip(changed, 0, 1), 0.5 + difference / (2 * largest))
+    grey = f"difference: grey is none,\nwhite and black are {largest:.3f}"
+    for axes, pixels, title in zip(panels, shown, (*titles, grey), strict=True):
+        pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+        axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axes.set_title(title, fontsize="small")
+        axes.set_axis_off()
+    save(path, figure)
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure, in inches. Matplotlib takes 0.7 s to import: only now."""
     from matplotlib.figure import Figure

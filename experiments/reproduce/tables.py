@@ -25,6 +25,10 @@ def heads(size: Size) -> Table:
         for penalty in _PENALTIES
     ]
     claim = "a curvature head certifies more than a linear one [S22b]"
+    pairs = [(middle, "normalized"), (middle, "orthogonal")]
+    pairs += [
+        (attacked(middle), name) for name in (attacked("normalized"), "normalized")
+    ]
     return Table(
         "Heads",
         _at_widths(
@@ -33,22 +37,31 @@ def heads(size: Size) -> Table:
                 Cell("orthogonal", {"head": "orthogonal"}, seeds=size.seeds),
                 Cell("normalized", {"head": "normalized"}, seeds=size.seeds),
                 *(_seeded(cell, size, cell.label == middle) for cell in curvature),
-                *_recipes(size.hidden[1]),
+                *_recipes(size),
             ],
         ),
-        compared(middle, "normalized", claim) + compared(middle, "orthogonal", claim),
+        tuple(one for pair in pairs for one in compared(*pair, claim)),
         published.HEADS,
     )
 
 
-def _recipes(hidden: int) -> tuple[Cell, ...]:
-    """Curvature heads trained under attack, and on the features of a finished run."""
+def _recipes(size: Size) -> tuple[Cell, ...]:
+    """Heads trained under attack, and on the features of a finished run."""
+    hidden = size.hidden[1]
     label, changes = curvature_label(hidden, 0.1), curvature_head(hidden, 0.1)
     warm = {**changes, "train_only": "head", "augment": False}
+    attack = {"attack_radius": _ATTACK}
+    linear = {"head": "normalized", **attack}
     return (
-        Cell(f"{label}, attack {_ATTACK}", {**changes, "attack_radius": _ATTACK}),
+        Cell(attacked("normalized"), linear, seeds=size.seeds),
+        Cell(attacked(label), {**changes, **attack}, seeds=size.seeds),
         Cell(f"{label}, warm start", warm, start="normalized"),
     )
+
+
+def attacked(label: str) -> str:
+    """The label of a cell whose features are attacked in training."""
+    return f"{label}, attack {_ATTACK}"
 
 
 def curvature_label(hidden: int, penalty: float) -> str:

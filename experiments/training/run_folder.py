@@ -32,14 +32,22 @@ class RunFolder:
       path: the folder.
       config: the run's settings.
       model: its network, in float32.
+      classes: names of the classes; None: not known.
     """
 
     path: Path
     config: Config
     model: LipConvNet
+    classes: tuple[str, ...] | None = None
 
     @classmethod
-    def create(cls, path: Path, config: Config, model: LipConvNet) -> RunFolder:
+    def create(
+        cls,
+        path: Path,
+        config: Config,
+        model: LipConvNet,
+        classes: tuple[str, ...] | None = None,
+    ) -> RunFolder:
         """Makes the folder, or opens it if the same run was started there.
 
         Runs are the same if all settings are, except the location of the data.
@@ -57,8 +65,9 @@ class RunFolder:
                 raise UserError(f"{path} exists and is not a run: choose another --run")
             path.mkdir(parents=True, exist_ok=True)
             settings = {"config": dataclasses.asdict(config), "model": to_json(model)}
-            write_json(path / SETTINGS, settings | {"jax": jax.__version__})
-        return cls(path, config, model)
+            settings |= {"classes": classes, "jax": jax.__version__}
+            write_json(path / SETTINGS, settings)
+        return cls(path, config, model, classes)
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -69,7 +78,9 @@ class RunFolder:
         """
         try:
             settings = json.loads((path / SETTINGS).read_text())
-            return cls(path, Config(**settings["config"]), from_json(settings["model"]))
+            config, model = Config(**settings["config"]), from_json(settings["model"])
+            classes = settings.get("classes")
+            return cls(path, config, model, classes and tuple(map(str, classes)))
         except FileNotFoundError:
             raise UserError(f"{path} is not a run: it has no {SETTINGS}") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:

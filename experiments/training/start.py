@@ -90,7 +90,8 @@ def run_folder(trainer: Trainer) -> RunFolder:
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     name = trainer.config.data.split(":")[0]
     path = Path(FLAGS.run or broadcast_from_host0(f"runs/{name}-{stamp}"))
-    return RunFolder.create(path, trainer.config, trainer.model.clone(dtype=None))
+    model, classes = trainer.model.clone(dtype=None), trainer.data.class_names
+    return RunFolder.create(path, trainer.config, model, classes)
 
 
 def checkpoint(trainer: Trainer, checkpoints: Checkpoints) -> Checkpoint:

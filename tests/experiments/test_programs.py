@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from helpers.programs import ROOT, program, refused
+from lipjax.verify import verify
 
 
 @pytest.mark.parametrize(
@@ -176,11 +177,38 @@ def test_some_images_are_certified_and_attacked(finished, tmp_path):
     run, _ = finished
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
     whole = _json_lines(copy / "certificates.jsonl")
-    assert program("certify", f"--run={copy}", "--images=3").returncode == 0
+    assert program("certify", f"--run={copy}", "--test_images=3").returncode == 0
     rows = _json_lines(copy / "certificates.jsonl")
     assert [row["image"] for row in rows] == [whole[i]["image"] for i in (0, 3, 6)]
     assert program("attack", f"--run={copy}", "--steps=2").returncode == 0
     assert json.loads((copy / "attack.json").read_text())["images"] == 3
+
+
+def test_own_images_are_certified(finished, tmp_path):
+    """One that is no image is told; the others' certificates are accepted."""
+    run, _ = finished
+    images = tmp_path / "images"
+    images.mkdir()
+    pixels = np.load(run / "images.npz")["images"][0]
+    Image.fromarray(pixels).save(images / "own.png")
+    (images / "text.png").write_text("no image")
+    out = tmp_path / "out"
+    flags = (f"--run={run}", f"--images={images}", f"--out={out}")
+    result = program("certify", *flags)
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    (line,) = (x for x in result.stderr.splitlines() if x.startswith("error"))
+    assert line.endswith("text.png is no image that Pillow reads, or damaged")
+    (row,) = json.loads((out / "images.json").read_text())
+    assert row["file"].endswith("own.png") and row["notes"] == []
+    assert {row["prediction"], row["runner_up"]} == {"bright", "dark"}
+    assert row["radius"] == _json_lines(run / "certificates.jsonl")[0]["radius"]
+    assert row["nearest_change"] is None or row["nearest_change"] > row["radius"]
+    names = ("certificates.jsonl", "model.npz", "images.npz")
+    report = verify(*(out / name for name in names))
+    assert report.certificates == 1 and report.mean_radius == row["radius"]
+    with Image.open(out / row["picture"]) as picture:
+        assert np.ptp(np.asarray(picture)) == 255
+    assert "no such file" in refused("certify", f"--run={run}", "--images=absent.png")
 
 
 @pytest.mark.long
@@ -191,8 +219,9 @@ def test_nothing_certified_is_nothing_to_attack(finished, tmp_path):
     none = [json.dumps(row | {"radius": 0.0, "classes": {}}) + "\n" for row in rows]
     (copy / "certificates.jsonl").write_text("".join(none))
     assert "nothing to attack" in refused("attack", f"--run={copy}", "--points=9")
-    for name in ("attack", "certify", "guarantees"):
+    for name in ("attack", "guarantees"):
         assert "--images" in refused(name, f"--run={copy}", "--images=0")
+    assert "--test_images" in refused("certify", f"--run={copy}", "--test_images=0")
 
 
 def test_a_damaged_checkpoint_is_one_line(finished, tmp_path):

@@ -40,7 +40,7 @@ class Proof:
         self.parts = [found]
 
     def write(self, folder):
-        certificates._write_proof(folder, self.certifier, self.parts, self.test, LEVELS)
+        certificates.write_proof(folder, self.certifier, self.parts, self.test, LEVELS)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,8 @@
 """From trained Linen models to certified predictions."""
 
+from lipjax.inference.audit import Audit as Audit
+from lipjax.inference.audit import AuditedLayer as AuditedLayer
+from lipjax.inference.audit import audit as audit
 from lipjax.inference.exact import exact_head as exact_head
 from lipjax.inference.exact import exact_layer as exact_layer
 from lipjax.inference.exact import exact_network as exact_network

@@ -20,7 +20,7 @@ from helpers.programs import ENVIRONMENT, ROOT, program, refused
 
 ABSENT = (  # on the machine that the day is for
     *("array_record", "grain", "tensorflow", "tensorflow_datasets", "safetensors"),
-    *("hypothesis", "mpmath", "pytest", "foolbox", "pyautoattack", "jaxtyping"),
+    *("hypothesis", "pytest", "foolbox", "pyautoattack", "jaxtyping"),
 )
 HIDE = f"import sys\nsys.modules.update(dict.fromkeys({ABSENT!r}))\n"
 

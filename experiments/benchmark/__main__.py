@@ -20,7 +20,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import re
 import time
 from datetime import datetime
 from pathlib import Path
@@ -31,7 +30,7 @@ from absl import flags
 
 from ..common.errors import UserError
 from ..common.files import write_bytes, write_json
-from ..common.flags import run
+from ..common.flags import matching, run
 from ..reporting.tables import duration
 from . import bars, gradient_errors, lipjax_jobs, machine, tables
 from .measurement import measure
@@ -68,14 +67,8 @@ def main() -> None:
 
 def _chosen(suite: Suite) -> Suite:
     """The suite with the settings and implementations that the flags ask for."""
-    try:
-        pattern = re.compile(FLAGS.only or "")
-    except re.error as error:
-        raise UserError(f"--only={FLAGS.only}: {error}") from error
-    settings = [s for s in suite.settings if pattern.search(_name(s))]
-    if not settings:
-        names = "; ".join(map(_name, suite.settings))
-        raise UserError(f"--only={FLAGS.only} matches none of: {names}")
+    only = matching(FLAGS.only, list(map(_name, suite.settings)))
+    settings = [s for s in suite.settings if only.search(_name(s))]
     if FLAGS.baseline == "none":
         settings = [
             s._replace(variants=tuple(v for v in s.variants if not v.is_torch))

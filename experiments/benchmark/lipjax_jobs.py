@@ -43,20 +43,33 @@ def train(
     begin = time.perf_counter()
     program = trainer.compiled(options)
     compiling = time.perf_counter() - begin
-    carry = trainer.place(initial_state(config, data)), zero_metrics(trainer.mesh)
-    images = put((data.train.images, data.train.labels), replicated(trainer.mesh))
+    params = trainer.abstract_state().params
+    return Runnable(
+        runner(trainer, program),
+        config.batch_size,
+        config.batch_size * multiply_adds.of_step(trainer.model, params),
+        compiling,
+        lambda: peak_bytes(program),
+    )
+
+
+def runner(trainer: Trainer, program: jax.stages.Compiled) -> Callable[[int], None]:
+    """A function that takes steps of an untrained network, and waits for them.
+
+    Args:
+      trainer: whose steps; its images are in memory.
+      program: its compiled program.
+    """
+    train, mesh = trainer.data.train, trainer.mesh
+    state = trainer.place(initial_state(trainer.config, trainer.data))
+    carry = state, zero_metrics(mesh)
+    images = put((train.images, train.labels), replicated(mesh))
 
     def run(steps: int) -> None:
         nonlocal carry
         carry = jax.block_until_ready(program(*carry, *images, np.int32(steps)))
 
-    return Runnable(
-        run,
-        config.batch_size,
-        config.batch_size * multiply_adds.of_step(trainer.model, carry[0].params),
-        compiling,
-        lambda: peak_bytes(program),
-    )
+    return run
 
 
 def evaluate(config: Config, data: Dataset, images: int) -> Runnable:

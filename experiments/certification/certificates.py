@@ -87,17 +87,11 @@ def prove(
     Raises:
       UserError: if the network cannot be certified.
     """
-    with ieee_device():
-        return _certificates(folder, state, test, levels)
-
-
-def _certificates(
-    folder: RunFolder, state: TrainState, test: Split, levels: int
-) -> tuple[Certifier, list[Certificates]]:
+    bar = tqdm(total=len(test), unit="image", disable=None, leave=False)
     try:
-        variables = jax.device_get(state.variables)
-        certifier = Certifier(exact_network(folder.model, variables))
-        with tqdm(total=len(test), unit="image", disable=None, leave=False) as bar:
+        with ieee_device(), bar:
+            variables = jax.device_get(state.variables)
+            certifier = Certifier(exact_network(folder.model, variables))
             parts, curvatures = [], certifier.curvatures
             for x in _pixels(test, levels):
                 parts.append(certifier(x, curvatures))

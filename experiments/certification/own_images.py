@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from lipjax.certify import Certificates
 
 from ..common.errors import UserError
 from ..common.files import write_json
@@ -49,7 +48,10 @@ def certify_images(
     print("Proving the layers' norms ...", flush=True)
     certifier, parts = prove(folder, state, split, LEVELS)
     # no label is known: a certificate is of what the network says
-    labels = np.concatenate([part.prediction for part in parts])
+    labels, runners_up, radii = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("prediction", "runner_up", "radius")
+    )
     out.mkdir(parents=True, exist_ok=True)
     split = Split(pixels, labels.astype(np.int32))
     write_proof(out, certifier, parts, split, LEVELS)
@@ -60,7 +62,8 @@ def certify_images(
     others = target.predict(changed)
     rows = []
     for i, image in enumerate(images):
-        row = _row(folder, image, _one(parts, i), distances[i], int(others[i]))
+        classes = tuple(_name(folder, int(v[i])) for v in (labels, runners_up, others))
+        row = _row(image, classes, float(radii[i]), float(distances[i]))
         row["picture"] = f"{i:03}-{image.path.stem}.png"
         rows.append(row)
         titles = _titles(row)
@@ -95,32 +98,27 @@ def _read(
     return images, refused
 
 
-def _one(parts: Sequence[Certificates], index: int) -> tuple[int, int, float]:
-    """Prediction, runner-up and radius of an image."""
-    for part in parts:
-        if index < len(part.radius):
-            found = part.prediction[index], part.runner_up[index], part.radius[index]
-            return int(found[0]), int(found[1]), float(found[2])
-        index -= len(part.radius)
-    raise IndexError(index)
-
-
 def _row(
-    folder: RunFolder,
-    image: OwnImage,
-    certificate: tuple[int, int, float],
-    distance: float,
-    other: int,
+    image: OwnImage, classes: tuple[str, ...], radius: float, distance: float
 ) -> dict[str, Any]:
-    prediction, runner_up, radius = certificate
+    """What images.json says of an image.
+
+    Args:
+      image: the image.
+      classes: names of its class, its runner-up and the class of the change.
+      radius: proven.
+      distance: of the change; infinite if none was found.
+    """
+    prediction, runner_up, other = classes
+    found = math.isfinite(distance)
     return {
         "file": str(image.path),
         "notes": list(image.notes),
-        "prediction": _name(folder, prediction),
-        "runner_up": _name(folder, runner_up),
+        "prediction": prediction,
+        "runner_up": runner_up,
         "radius": radius,
-        "nearest_change": float(distance) if np.isfinite(distance) else None,
-        "changed_to": _name(folder, other) if np.isfinite(distance) else None,
+        "nearest_change": distance if found else None,
+        "changed_to": other if found else None,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from logging import CRITICAL, getLogger
@@ -41,6 +42,21 @@ def _guarded(main: Callable[[], None]) -> None:
         # Not sys.exit: Orbax's threads, interrupted in a save, would print tracebacks.
         # No file is incomplete: files are renamed once complete.
         os._exit(130)
+
+
+def matching(only: str | None, names: Sequence[str]) -> re.Pattern[str]:
+    """The regular expression of --only, which must match one of the names.
+
+    Raises:
+      UserError: if it does not, or is none.
+    """
+    try:
+        pattern = re.compile(only or "")
+    except re.error as error:
+        raise UserError(f"--only={only}: {error}") from error
+    if not any(map(pattern.search, names)):
+        raise UserError(f"--only={only} matches none of: {'; '.join(names)}")
+    return pattern
 
 
 def fail(message: str) -> None:

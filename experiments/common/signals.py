@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -31,3 +32,22 @@ def deferred(number: int) -> Iterator[Callable[[], int]]:
         yield lambda: received
     finally:
         signal.signal(number, before)
+
+
+@contextlib.contextmanager
+def stopping(late: float) -> Iterator[tuple[Callable[[], bool], Callable[[], int]]]:
+    """Defers Ctrl-C and SIGTERM for work that also has to stop at a time.
+
+    Args:
+      late: the time, of `time.monotonic`.
+
+    Yields:
+      A function that tells whether the work has to stop, and one that returns the
+      number of the signal if that is why, else 0.
+    """
+    with deferred(signal.SIGINT) as interrupted, deferred(signal.SIGTERM) as terminated:
+
+        def signalled() -> int:
+            return interrupted() or terminated()
+
+        yield lambda: bool(signalled()) or time.monotonic() > late, signalled

@@ -24,7 +24,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -38,8 +37,8 @@ from absl import flags
 from ..common.children import run_child
 from ..common.errors import UserError
 from ..common.files import alone, write_json
-from ..common.flags import run
-from ..common.signals import deferred
+from ..common.flags import matching, run
+from ..common.signals import stopping
 from ..reporting.tables import duration
 from . import report
 from .steps import Step, read, steps
@@ -60,18 +59,13 @@ def main() -> None:
         raise UserError(f"--golden={FLAGS.golden} is not a folder")
     out = Path(FLAGS.out)
     day = steps(FLAGS.device, out, FLAGS.data, FLAGS.golden)
-    chosen = _chosen(day)
+    only = matching(FLAGS.only, [one.name for one in day])
+    chosen = [one for one in day if only.search(one.name)]
     described = _machine()
     print(f"{out}: {described['accelerator'] or described['cpu']}", flush=True)
     out.mkdir(parents=True, exist_ok=True)
     late = begin + 60 * FLAGS.minutes
-    with (
-        deferred(signal.SIGINT) as interrupted,
-        deferred(signal.SIGTERM) as terminated,
-        alone(out) as held,
-    ):
-        signalled = lambda: interrupted() or terminated()  # noqa: E731
-        due = lambda: bool(signalled()) or time.monotonic() > late  # noqa: E731
+    with stopping(late) as (due, signalled), alone(out) as held:
         states = _states(out, day)
 
         def written() -> None:
@@ -86,19 +80,6 @@ def main() -> None:
                 _do(one, out, states[one.name], due, held)
                 written()
     _tell(out, [states[one.name] for one in chosen], signalled())
-
-
-def _chosen(day: Sequence[Step]) -> list[Step]:
-    """The steps that --only asks for."""
-    try:
-        pattern = re.compile(FLAGS.only or "")
-    except re.error as error:
-        raise UserError(f"--only={FLAGS.only}: {error}") from error
-    chosen = [one for one in day if pattern.search(one.name)]
-    if not chosen:
-        names = "; ".join(one.name for one in day)
-        raise UserError(f"--only={FLAGS.only} matches none of: {names}")
-    return chosen
 
 
 def _machine() -> dict[str, Any]:

@@ -15,26 +15,24 @@ from __future__ import annotations
 import gzip
 import statistics
 import tempfile
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from absl import flags
 
 from ..benchmark import machine
-from ..benchmark.inputs import TRAINING_IMAGES, initial_state, random_data
+from ..benchmark.inputs import TRAINING_IMAGES, random_data
+from ..benchmark.lipjax_jobs import runner
 from ..benchmark.tables import table
+from ..benchmark.timing import seconds_of
 from ..common.errors import UserError
 from ..common.files import write_bytes, write_json
 from ..common.flags import run
 from ..configs import PRESETS, config, define_flags, with_flags
-from ..parallel.shardings import put, replicated
 from ..scaling.gpus import GPUS, Gpu, roofline
 from ..scaling.hlo_kernels import Kernel, step_kernels
-from ..training.state import zero_metrics
 from ..training.trainer import Trainer
 
 FLAGS = flags.FLAGS
@@ -65,26 +63,18 @@ def main() -> None:
     program = trainer.compiled()
     text = program.as_text() or ""
     write_bytes(out / "program.txt.gz", gzip.compress(text.encode()))
-    carry = trainer.place(initial_state(settings, data)), zero_metrics(trainer.mesh)
-    images = put((data.train.images, data.train.labels), replicated(trainer.mesh))
-
-    def steps() -> float:
-        nonlocal carry
-        begin = time.perf_counter()
-        carry = program(*carry, *images, np.int32(FLAGS.steps))
-        jax.block_until_ready(carry)
-        return (time.perf_counter() - begin) / FLAGS.steps
-
-    steps()
-    seconds = statistics.median(steps() for _ in range(_CALLS))
+    run_steps, count = runner(trainer, program), FLAGS.steps
+    run_steps(count)
+    calls = [seconds_of(run_steps, count) for _ in range(_CALLS)]
+    seconds = statistics.median(calls) / count
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
-            steps()
+            run_steps(count)
         events = list(events_of(Path(folder)))
     device = jax.devices()[0].device_kind
     gpu = next((gpu for gpu in GPUS.values() if gpu.name == device), None)
     kernels = step_kernels(text)
-    timed, other = matched(kernels, events, FLAGS.steps, gpu)
+    timed, other = matched(kernels, events, count, gpu)
     if not timed:
         raise UserError("the profiler saw no kernel of the program")
     described = machine.describe("experiments.gpu_day.profile")

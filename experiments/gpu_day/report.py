@@ -19,7 +19,9 @@ REPORT = "report.md"
 _CRA = RADIUS_NAMES[:3]
 
 
-def write(out: Path, day: Sequence[Step], states: Mapping[str, Any], described: Any):
+def write(
+    out: Path, day: Sequence[Step], states: Mapping[str, Any], described: Any
+) -> None:
     """Writes the report of a day.
 
     Args:
@@ -65,7 +67,7 @@ def _file(name: str):
 
 
 def _table(folder: Path) -> str:
-    """The claims of a table of `experiments.reproduce`; the rest is in its folder."""
+    """A table of `experiments.reproduce`; its picture is in its folder."""
     text = _file("table.md")(folder)
     return text.replace("](table.png)", f"](tables/{folder.name}/table.png)")
 

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 import signal
 import sys
 import time
@@ -40,8 +39,8 @@ from absl import flags
 from ..benchmark import machine
 from ..common.errors import UserError
 from ..common.files import alone, write_bytes, write_json
-from ..common.flags import run
-from ..common.signals import deferred
+from ..common.flags import matching, run
+from ..common.signals import stopping
 from ..configs import Config
 from ..data import load
 from . import picture, report
@@ -62,18 +61,12 @@ def main() -> None:
     jax.config.update("jax_platforms", "cpu")  # leaves an accelerator to the runs
     size = SIZES[FLAGS.size]()
     whole = TABLES[FLAGS.table](size)
-    only = _pattern(whole)
+    only = matching(FLAGS.only, [cell.name for cell in whole.cells])
     settings = _settings(size)
     out = Path(FLAGS.out or f"runs/reproduce-{size.name}")
     path, earlier = opened(out, settings)
     late = begin + 60 * (FLAGS.minutes or math.inf)
-    with (
-        deferred(signal.SIGINT) as interrupted,
-        deferred(signal.SIGTERM) as terminated,
-        alone(path) as held,
-    ):
-        signalled = lambda: interrupted() or terminated()  # noqa: E731
-        due = lambda: bool(signalled()) or time.monotonic() > late  # noqa: E731
+    with stopping(late) as (due, signalled), alone(path) as held:
         runs = plan(whole, path, FLAGS.seeds)
         chosen = [run for run in runs if only.search(run.cell.name)]
         write = _writer(path, whole, runs, settings)
@@ -85,18 +78,6 @@ def main() -> None:
             work.do(chosen, runs)
         write()
     _tell(path, chosen, signalled())
-
-
-def _pattern(whole: Table) -> re.Pattern[str]:
-    """What --only asks for; it must match a cell."""
-    try:
-        pattern = re.compile(FLAGS.only or "")
-    except re.error as error:
-        raise UserError(f"--only={FLAGS.only}: {error}") from error
-    names = [cell.name for cell in whole.cells]
-    if not any(map(pattern.search, names)):
-        raise UserError(f"--only={FLAGS.only} matches none of: {'; '.join(names)}")
-    return pattern
 
 
 def _settings(size: Size) -> dict[str, Any]:

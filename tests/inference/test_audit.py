@@ -89,6 +89,7 @@ def test_the_table_rounds_up():
     first = found.layers[0]
     *_, norm, constant, training = text.splitlines()[1].split()
     assert first.constant <= float(constant) <= first.constant + 1.1e-9
-    assert first.norm <= float(norm) and first.training <= float(training)
+    assert first.norm and first.norm <= float(norm)
+    assert first.training and first.training <= float(training)
     assert "columns of norm 1.0000 to 1.0000 (estimate)" in text
     assert "parameters: float32" in text

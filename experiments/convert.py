@@ -10,12 +10,11 @@ A checkpoint is a state dict with the published names: a .pth file (PyTorch must
 installed), .npz or .safetensors. It does not record how the network was built: pass
 --activation, --pooling and --head, with the published names or ours.
 
-A run made from a checkpoint can be certified, attacked and trained further (python -m
-experiments.certify, .attack --run=runs/NEW; python -m experiments.train
---init_from=runs/NEW). It has the published polynomials unless flags give others. The
-published ones expand a little; --eval_polynomial=chebyshev:8:2.2 does not, on layers of
-norm up to 3.2. A run becomes a checkpoint with the same weights, bit for bit. Existing
-files are never overwritten.
+A run made from a checkpoint can be certified and attacked (--run=runs/NEW), and trained
+further (--init_from=runs/NEW). It has the published polynomials unless flags give
+others. The published ones expand a little; --eval_polynomial=chebyshev:8:2.2 does not,
+on layers of norm up to 3.2. A run becomes a checkpoint with the same weights, bit for
+bit. Existing files are never overwritten.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from absl import flags
 
+from .common.commands import command
 from .common.errors import UserError
 from .common.flags import run
 from .data.packing import pack
@@ -44,7 +45,7 @@ def main() -> None:
         f"{out}: {train} training and {test} test images of {len(info.class_names)} "
         f"classes, {'x'.join(map(str, info.image_shape))}, {size / 1e6:.1f} MB"
     )
-    print(f"Next: python -m experiments.train --data=records:{out}")
+    print(f"Next: {command('train')} --data=records:{out}")
 
 
 if __name__ == "__main__":

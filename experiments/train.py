@@ -26,6 +26,7 @@ from collections.abc import Callable
 from absl import flags
 
 from .certification.certificates import certify
+from .common.commands import command
 from .common.flags import run
 from .common.signals import deferred
 from .configs import PRESETS, config, define_flags
@@ -106,7 +107,7 @@ def _certify(
     split, _ = watched_split(data)
     pictures.draw_training(folder.path / "training.png", log.rows, split)
     if FLAGS.certify_images == 0:
-        print(f"Next: python -m experiments.certify --run={folder.path}")
+        print(f"Next: {command('certify')} --run={folder.path}")
     else:
         certify(folder, state, data, FLAGS.certify_images)
 

@@ -10,6 +10,7 @@ import importlib.metadata
 
 from lipjax import losses as losses
 from lipjax import metrics as metrics
+from lipjax import pretrained as pretrained
 from lipjax.inference.audit import audit as audit
 from lipjax.inference.exact import exact_network as exact_network
 from lipjax.inference.frozen import FrozenNetwork as FrozenNetwork

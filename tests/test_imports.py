@@ -26,7 +26,9 @@ LIBRARY = {
     "models": {"ops", "certify", "nn"},
     "convert": {"ops", "nn", "models"},
     "inference": {"ops", "certify", "nn", "models"},
-    "__init__": {"inference", "losses", "metrics", "models", "nn", "ops"},
+    "pretrained": {"certify"},
+    "command": {"verify"},
+    "__init__": {"inference", "losses", "metrics", "models", "nn", "ops", "pretrained"},
 }
 _BELOW = {"common", "configs", "data", "parallel", "reporting"}
 EXPERIMENTS = {

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from lipjax import exact_network
 from lipjax.certify import Certificates, Certifier, certificate_rows, model_record
 
+from ..common.commands import command
 from ..common.errors import UserError
 from ..common.files import locked, write_json, written
 from ..data import Dataset, Split
@@ -74,8 +75,8 @@ def ieee_device() -> contextlib.AbstractContextManager[Any]:
         return jax.default_device(jax.local_devices(backend="cpu")[0])
     except RuntimeError:
         raise UserError(
-            "a TPU has no IEEE float64 to certify with: run python -m "
-            "experiments.certify with JAX_PLATFORMS=cpu"
+            "a TPU has no IEEE float64 to certify with: run "
+            f"{command('certify')} with JAX_PLATFORMS=cpu"
         ) from None
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from lipjax import exact_network
 from lipjax.certify import Network, image_hash, read_network
 
+from ..common.commands import command
 from ..common.errors import UserError
 from ..data import evenly
 from ..training.run_folder import RunFolder
@@ -100,14 +101,13 @@ def _certificates(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{path} has no certificates ({error}): python -m experiments.certify "
-            f"--run={path}"
+            f"{path} has no certificates ({error}): {command('certify')} --run={path}"
         ) from error
 
 
 def _images(path: Path, rows: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
     """The rows' images, float64 in [0, 1], and their labels."""
-    again = f"certify again: python -m experiments.certify --run={path}"
+    again = f"certify again: {command('certify')} --run={path}"
     try:
         arrays = dict(np.load(path / "images.npz", allow_pickle=False))
         chosen = [row["index"] for row in rows]
@@ -121,7 +121,7 @@ def _images(path: Path, rows: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndar
 
 
 def _check_same(path: Path, rows: list[dict[str, Any]], network: Network) -> None:
-    again = f"certify again: python -m experiments.certify --run={path}"
+    again = f"certify again: {command('certify')} --run={path}"
     try:
         record = (path / "model.npz").read_bytes()
         theirs = jax.tree.leaves(read_network(record))

@@ -10,6 +10,7 @@ from logging import CRITICAL, getLogger
 
 from absl import app, flags, logging
 
+from .commands import as_started
 from .errors import UserError, line_of
 
 FLAGS = flags.FLAGS
@@ -20,7 +21,7 @@ def run(main: Callable[[], None], usage: str) -> None:
 
     Args:
       main: the program; the flags are parsed when it is called.
-      usage: printed by `--help` before the flags.
+      usage: printed by `--help` before the flags, with the commands that the user has.
     """
     app.run(lambda _: _guarded(main), flags_parser=lambda argv: _parse(argv, usage))
 
@@ -68,7 +69,7 @@ def fail(message: str) -> None:
 def _parse(argv: Sequence[str], usage: str) -> list[str]:
     module = sys.modules["__main__"]
     if any(word in ("--help", "-h", "-help", "--helpfull") for word in argv[1:]):
-        print(usage.strip(), "\n\nFlags:\n")
+        print(as_started(usage.strip()), "\n\nFlags:\n")
         print(FLAGS.module_help(module))
         sys.exit(0)
     try:

@@ -12,6 +12,7 @@ import numpy as np
 from lipjax import LipConvNet
 from lipjax.convert import NAMES, from_torch, published_names, to_torch
 
+from ..common.commands import command
 from ..common.errors import UserError
 from ..configs import NETWORK, PUBLISHED, Config
 from ..data import load
@@ -215,8 +216,8 @@ def _report(request: Request, network: Network) -> None:
         print("Read it with", " ".join(f"--{kind}={name}" for kind, name in names))
         return
     print(f"  {config.polynomial}, in evaluation {config.eval_polynomial}")
-    print(f"Next: python -m experiments.certify --run={request.run}")
+    print(f"Next: {command('certify')} --run={request.run}")
     preset = "lipconvnet_crc" if model.head == "curvature" else "lipconvnet"
     start = f"--init_from={request.run} --preset={preset} --data={config.data}"
     start += f" --data_dir={config.data_dir}" if config.data_dir else ""
-    print(f"      python -m experiments.train {start}")
+    print(f"      {command('train')} {start}")

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
+from ..common.commands import command
 from ..common.errors import UserError
 from .dataset import SPLITS, PixelSums
 
@@ -91,7 +92,7 @@ def read_info(folder: pathlib.Path) -> RecordsInfo:
     if not path.exists():
         raise UserError(
             f"{folder} has no {INFO}, so its images are not (all) packed: run "
-            f"python -m experiments.pack --images=PATH --out={folder}"
+            f"{command('pack')} --images=PATH --out={folder}"
         )
     try:
         return _from_json(json.loads(path.read_bytes()))

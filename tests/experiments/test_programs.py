@@ -1,4 +1,4 @@
-"""The programs as a user meets them: help, mistakes, a whole small run."""
+"""The programs as a user meets them: mistakes, a whole small run."""
 
 import json
 import shutil
@@ -12,16 +12,6 @@ from PIL import Image
 
 from helpers.programs import ROOT, program, refused
 from lipjax.verify import verify
-
-
-@pytest.mark.parametrize(
-    "name", ["train", "certify", "attack", "guarantees", "convert"]
-)
-def test_help_teaches(name):
-    result = program(name, "--help")
-    assert result.returncode == 0
-    assert f"python -m experiments.{name}" in result.stdout
-    assert "--run" in result.stdout
 
 
 def test_mistakes_are_one_line(tmp_path):

@@ -43,11 +43,12 @@ EXPERIMENTS = {
     "training": _BELOW,
     "certification": _BELOW | {"training"},
     "conversion": _BELOW | {"training"},
+    "exporting": _BELOW | {"training"},
     "benchmark": _BELOW | {"training", "baseline"},
     "scaling": _BELOW | {"training", "benchmark"},
     "reproduce": _BELOW | {"training", "benchmark"},
     "gpu_day": _BELOW | {"training", "benchmark", "scaling"},
-    "programs": _BELOW | {"training", "certification", "conversion"},
+    "programs": _BELOW | {"training", "certification", "conversion", "exporting"},
 }
 WITHOUT_FLAX = ("ops", "certify", "attacks", "verify")
 TORCH = (

@@ -65,7 +65,7 @@ class FrozenNetwork:
         z = self.network.normalize(x)
         for layer in self.network.layers:
             z = _apply(layer, z)
-        return z.reshape(len(z), -1)
+        return z.reshape(z.shape[0], -1)
 
     def classify(self, features: jax.Array) -> jax.Array:
         """The head's logits [n, C] of features [n, D]."""

@@ -41,4 +41,4 @@ def same(x: jax.Array) -> jax.Array:
 
 
 def _same_by_a_gather(x: jax.Array) -> jax.Array:
-    return x[jnp.arange(len(x))]
+    return x[jnp.arange(x.shape[0])]

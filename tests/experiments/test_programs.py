@@ -1,5 +1,6 @@
 """The programs as a user meets them: mistakes, a whole small run."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -9,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file
 
-from helpers.programs import ROOT, program, refused
+from helpers.programs import ENVIRONMENT, ROOT, program, refused
 from lipjax.verify import verify
 
 
@@ -199,6 +201,42 @@ def test_own_images_are_certified(finished, tmp_path):
     with Image.open(out / row["picture"]) as picture:
         assert np.ptp(np.asarray(picture)) == 255
     assert "no such file" in refused("certify", f"--run={run}", "--images=absent.png")
+
+
+def test_an_exported_network_needs_no_lipjax(finished, tmp_path):
+    """Its loader needs jax; the card has the hashes; the weights are the run's."""
+    run, _ = finished
+    out = tmp_path / "exported"
+    result = program("export", f"--run={run}", f"--out={out}")
+    assert result.returncode == 0, result.stderr
+    card = (out / "README.md").read_text()
+    for name in ("certificates.jsonl", "model.npz", "images.npz"):
+        assert hashlib.sha256((run / name).read_bytes()).hexdigest() in card
+    test = json.loads((run / "test.json").read_text())
+    assert f"| {100 * test['accuracy']:.2f} | {100 * test['36/255']:.2f} |" in card
+    code = (
+        "import sys, json, numpy as np; from load import classify\n"
+        "assert not {'lipjax', 'flax'} & set(sys.modules)\n"
+        f"data = np.load({str(run / 'images.npz')!r})\n"
+        "found = classify(data['images'] / data['levels'])\n"
+        "print(json.dumps({k: np.asarray(v).tolist() for k, v in found.items()}))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=out, env=ENVIRONMENT, capture_output=True
+    )
+    assert loaded.returncode == 0, loaded.stderr.decode()
+    found = json.loads(loaded.stdout)
+    rows = _json_lines(run / "certificates.jsonl")
+    assert found["prediction"] == [row["prediction"] for row in rows]
+    for row, radius in zip(rows, found["radius"], strict=True):
+        right = row["prediction"] == row["label"]
+        # a bound of a layer's norm leaves some room, of 1e-4 at most
+        assert not right or radius == pytest.approx(row["radius"], rel=1e-3, abs=1e-5)
+    weights = load_file(out / "weights.safetensors")
+    with np.load(run / "model.npz") as record:
+        bias = weights["params/initial/conv/bias"]
+        assert (record["layers.0.bias"] == bias).all()
+    assert "not an empty folder" in refused("export", f"--run={run}", f"--out={out}")
 
 
 @pytest.mark.long

@@ -17,7 +17,7 @@ from pathlib import Path
 from lipjax import verify
 
 _HERE = Path(__file__).parent
-_NEW = ("-h", "--help", "help")
+_HELP = ("-h", "--help", "help")
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     name, *arguments = sys.argv[1:] or ["--help"]
     package, folder = _package()
     found = programs(folder)
-    if name in _NEW:
+    if name in _HELP:
         print("lipjax PROGRAM --help tells more of each:\n")
         for program, summary in found.items():
             print(f"  {program:<12} {summary}")

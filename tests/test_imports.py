@@ -43,7 +43,7 @@ EXPERIMENTS = {
     "training": _BELOW,
     "certification": _BELOW | {"training"},
     "conversion": _BELOW | {"training"},
-    "exporting": _BELOW | {"training"},
+    "exporting": _BELOW | {"training", "certification"},
     "benchmark": _BELOW | {"training", "baseline"},
     "scaling": _BELOW | {"training", "benchmark"},
     "reproduce": _BELOW | {"training", "benchmark"},

@@ -124,11 +124,19 @@ def _check_same(path: Path, rows: list[dict[str, Any]], network: Network) -> Non
     again = f"certify again: {command('certify')} --run={path}"
     try:
         record = (path / "model.npz").read_bytes()
-        theirs = jax.tree.leaves(read_network(record))
+        same = is_of(record, network)
     except (OSError, ValueError) as error:
         raise UserError(f"{path / 'model.npz'}: {error}; {again}") from error
     digest = hashlib.sha256(record).hexdigest()
-    ours = jax.tree.leaves(network)
-    same = len(ours) == len(theirs) and all(map(np.array_equal, ours, theirs))
     if not (rows and same and all(row.get("model") == digest for row in rows)):
         raise UserError(f"the certificates in {path} are of another network: {again}")
+
+
+def is_of(record: bytes, network: Network) -> bool:
+    """Whether a model record is of the network, bit for bit.
+
+    Raises:
+      ValueError: if it is none.
+    """
+    ours, theirs = jax.tree.leaves(network), jax.tree.leaves(read_network(record))
+    return len(ours) == len(theirs) and all(map(np.array_equal, ours, theirs))

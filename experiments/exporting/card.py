@@ -8,11 +8,11 @@ import math
 from pathlib import Path
 
 import jax
-import numpy as np
 
 import lipjax
-from lipjax.certify import Network, read_network
+from lipjax.certify import Network
 
+from ..certification.certified_run import is_of
 from ..common.errors import UserError
 from ..reporting.summary import RADIUS_NAMES
 from ..training.run_folder import RunFolder
@@ -86,9 +86,7 @@ def card(folder: RunFolder, network: Network, constant: float) -> str:
 def _figures(path: Path, network: Network) -> str:
     """The proven figures, and how to check them, if they are of this network."""
     try:
-        record = read_network((path / "model.npz").read_bytes())
-        ours, theirs = jax.tree.leaves(network), jax.tree.leaves(record)
-        if len(ours) != len(theirs) or not all(map(np.array_equal, ours, theirs)):
+        if not is_of((path / "model.npz").read_bytes(), network):
             return "The run's certificates are of other weights: certify it again."
         test = json.loads((path / "test.json").read_text())
         hashes = [(n, hashlib.sha256((path / n).read_bytes())) for n in PROOF]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from ..common.errors import UserError, need
 from ..common.files import is_empty, write_bytes, write_json
 from ..reporting.tables import megabytes
 from ..training.model import to_json
-from ..training.run_folder import RunFolder
+from ..training.run_folder import RunFolder, without_location
 from .card import LOADER, card
 
 
@@ -40,7 +39,7 @@ def export_run(folder: RunFolder, checkpoint: str, out: Path) -> None:
         raise UserError(f"{folder.path} cannot be proven: {error}") from error
     program = bytes(portable(frozen, constants=constants).serialize())
     out.mkdir(parents=True, exist_ok=True)
-    settings = {"config": dataclasses.asdict(folder.config)}
+    settings = {"config": without_location(folder.config)}
     settings |= {"model": to_json(folder.model), "classes": folder.classes}
     write_bytes(out / "network.jax", program)
     write_bytes(out / "load.py", LOADER.encode())

@@ -87,7 +87,7 @@ class RunFolder:
             raise UserError(f"{path} is damaged or not a run: {error}") from error
 
     def _check_same(self, config: Config, model: LipConvNet) -> None:
-        mine, others = _comparable(self.config), _comparable(config)
+        mine, others = without_location(self.config), without_location(config)
         differ = [f"--{name}={value}" for name, value in mine.items() - others.items()]
         if differ or to_json(self.model) != to_json(model):
             raise UserError(
@@ -118,7 +118,7 @@ class RunFolder:
         return found
 
 
-def _comparable(config: Config) -> dict[str, Any]:
+def without_location(config: Config) -> dict[str, Any]:
     """The settings without the location of the data."""
     kind = config.data.partition(":")[0]
     return dataclasses.asdict(dataclasses.replace(config, data=kind, data_dir=None))

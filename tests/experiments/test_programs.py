@@ -230,8 +230,10 @@ def test_an_exported_network_needs_no_lipjax(finished, tmp_path):
     assert found["prediction"] == [row["prediction"] for row in rows]
     for row, radius in zip(rows, found["radius"], strict=True):
         right = row["prediction"] == row["label"]
-        # a bound of a layer's norm leaves some room, of 1e-4 at most
-        assert not right or radius == pytest.approx(row["radius"], rel=1e-3, abs=1e-5)
+        # weights rounded to float32, whose proven norms leave other room: 2e-5 seen
+        assert not right or radius == pytest.approx(row["radius"], rel=1e-4, abs=1e-5)
+    settings = json.loads((out / "settings.json").read_text())
+    assert settings["config"]["data"] == "folder"  # where it lies is nobody's business
     weights = load_file(out / "weights.safetensors")
     with np.load(run / "model.npz") as record:
         bias = weights["params/initial/conv/bias"]

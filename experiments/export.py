@@ -6,7 +6,8 @@ Writes, in OUT:
 
   network.jax          StableHLO for CPU, CUDA and TPU and any number of images: logits,
                        prediction, runner-up and radius
-  load.py              a loader that needs jax and flatbuffers alone
+  load.py              its loader, which needs jax and flatbuffers alone
+  network.onnx         the same as an ONNX model, for onnxruntime and others
   weights.safetensors  parameters and state
   settings.json        of the training and the network
   README.md            a model card: what the outputs mean, the proven figures, the

@@ -15,6 +15,7 @@ from lipjax.inference.audit import audit as audit
 from lipjax.inference.exact import exact_network as exact_network
 from lipjax.inference.frozen import FrozenNetwork as FrozenNetwork
 from lipjax.inference.frozen import freeze as freeze
+from lipjax.inference.onnx_model import to_onnx as to_onnx
 from lipjax.inference.portable import portable as portable
 from lipjax.inference.predict import Constants as Constants
 from lipjax.inference.predict import certificate_constants as certificate_constants

@@ -42,7 +42,8 @@ _FILES = """\
 | file | contents |
 |---|---|
 | network.jax | StableHLO, for CPU, CUDA and TPU, for any number of images |
-| load.py | reads it, with jax and flatbuffers alone: `from load import classify` |
+| network.onnx | the same for ONNX runtimes: input `images`, outputs as named below |
+| load.py | reads network.jax, with jax and flatbuffers: `from load import classify` |
 | weights.safetensors | parameters, and state of the power iterations, by their paths |
 | settings.json | the settings of the training and of the network |"""
 
@@ -74,7 +75,7 @@ def card(folder: RunFolder, network: Network, constant: float) -> str:
         "the class,\n`runner_up` the class that is nearest to replacing it, and no "
         "image within `radius` (l2, in\nthese pixels) gets another prediction. The "
         f"features are {math.ceil(constant * 1e6) / 1e6:.6f}-Lipschitz, proven\n"
-        "of the numbers in network.jax. **That holds in exact arithmetic: the rounding "
+        "of the numbers in both files. **That holds in exact arithmetic: the rounding "
         "of float32 is\nnot counted.** The certificates below count all rounding, of "
         "float64 executions of the\nrun's network.",
         "## Certified robust accuracy",

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lipjax import exact_network, freeze, portable
+from lipjax import exact_network, freeze, portable, to_onnx
 
 from ..common.errors import UserError, need
 from ..common.files import is_empty, write_bytes, write_json
@@ -19,14 +19,14 @@ from .card import LOADER, card
 
 
 def export_run(folder: RunFolder, checkpoint: str, out: Path) -> None:
-    """Writes network.jax, load.py, weights.safetensors, settings.json and README.md.
+    """Writes the network twice, load.py, weights.safetensors, settings.json, README.md.
 
     README.md, the model card, comes last: a folder with one is complete.
 
     Raises:
       UserError: if the folder is not empty, or nothing can be proven of the network.
     """
-    need("flatbuffers", "safetensors")
+    need("flatbuffers", "onnx", "safetensors")
     from safetensors.numpy import save
 
     if out.exists() and not is_empty(out):
@@ -37,19 +37,23 @@ def export_run(folder: RunFolder, checkpoint: str, out: Path) -> None:
         constants = frozen.certificate_constants()
     except ValueError as error:
         raise UserError(f"{folder.path} cannot be proven: {error}") from error
-    program = bytes(portable(frozen, constants=constants).serialize())
+    programs = {
+        "network.jax": bytes(portable(frozen, constants=constants).serialize()),
+        "network.onnx": to_onnx(frozen, constants=constants).SerializeToString(),
+    }
     out.mkdir(parents=True, exist_ok=True)
     settings = {"config": without_location(folder.config)}
     settings |= {"model": to_json(folder.model), "classes": folder.classes}
-    write_bytes(out / "network.jax", program)
+    for name, program in programs.items():
+        write_bytes(out / name, program)
+        print(f"{name}: {megabytes(len(program))}")
     write_bytes(out / "load.py", LOADER.encode())
     write_bytes(out / "weights.safetensors", save(by_path(variables)))
     write_json(out / "settings.json", settings)
     text = card(folder, exact_network(folder.model, variables), constants.lipschitz)
     write_bytes(out / "README.md", text.encode())
-    print(f"network.jax: {megabytes(len(program))}")
-    names = "network.jax, load.py, weights.safetensors, settings.json, README.md"
-    print(f"In {out}: {names}")
+    names = (*programs, "load.py", "weights.safetensors", "settings.json", "README.md")
+    print(f"In {out}: {', '.join(names)}")
 
 
 def by_path(variables: Any) -> dict[str, np.ndarray]:

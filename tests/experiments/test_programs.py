@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
@@ -204,7 +205,7 @@ def test_own_images_are_certified(finished, tmp_path):
 
 
 def test_an_exported_network_needs_no_lipjax(finished, tmp_path):
-    """Its loader needs jax; the card has the hashes; the weights are the run's."""
+    """Its loader needs jax, onnxruntime nothing; the card has the hashes."""
     run, _ = finished
     out = tmp_path / "exported"
     result = program("export", f"--run={run}", f"--out={out}")
@@ -232,6 +233,14 @@ def test_an_exported_network_needs_no_lipjax(finished, tmp_path):
         right = row["prediction"] == row["label"]
         # weights rounded to float32, whose proven norms leave other room: 2e-5 seen
         assert not right or radius == pytest.approx(row["radius"], rel=1e-4, abs=1e-5)
+    data = np.load(run / "images.npz")
+    images = (data["images"] / data["levels"]).astype(np.float32)
+    session = onnxruntime.InferenceSession(out / "network.onnx")
+    radius, logits = map(
+        np.asarray, session.run(["radius", "logits"], {"images": images})
+    )
+    np.testing.assert_allclose(radius, found["radius"], atol=1e-5)
+    np.testing.assert_allclose(logits, found["logits"], atol=1e-5)
     settings = json.loads((out / "settings.json").read_text())
     assert settings["config"]["data"] == "folder"  # where it lies is nobody's business
     weights = load_file(out / "weights.safetensors")

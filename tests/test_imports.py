@@ -44,6 +44,7 @@ EXPERIMENTS = {
     "certification": _BELOW | {"training"},
     "conversion": _BELOW | {"training"},
     "exporting": _BELOW | {"training", "certification"},
+    "page": _BELOW | {"training", "certification"},
     "benchmark": _BELOW | {"training", "baseline"},
     "scaling": _BELOW | {"training", "benchmark"},
     "reproduce": _BELOW | {"training", "benchmark"},

@@ -56,6 +56,7 @@ def certify(
     )
     names = "certificates.jsonl, model.npz, images.npz, test.json, radii.png"
     print(f"In {folder.path}: {names}")
+    print(f"As a page: {command('page')} --run={folder.path}")
 
 
 def _largest_slack(part: Certificates) -> float:

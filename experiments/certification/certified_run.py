@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import json
@@ -34,8 +35,10 @@ class CertifiedRun:
       checkpoint: of which weights they are.
 
     Attributes:
+      index: the images' places among the test images.
       x: images, float64 in [0, 1].
       labels: labels of the images.
+      prediction: of the images.
       radius: certified radii, 0 where the prediction is wrong or not certified.
       right: whether each prediction is the label.
       batch: images per call: one shape, compiled once.
@@ -56,11 +59,21 @@ class CertifiedRun:
         rows = [rows[i] for i in evenly(len(rows), count)]
         self.x, self.labels = _images(path, rows)
         self.batch = min(_MOST, len(rows))
-        self.radius = np.array([row["radius"] for row in rows])
-        predictions = np.array([row["prediction"] for row in rows])
-        self.right = predictions == self.labels
+        self.index, self.radius, self.prediction = (
+            np.array([row[name] for row in rows])
+            for name in ("index", "radius", "prediction")
+        )
+        self.right = self.prediction == self.labels
         self.logits: Any = functools.partial(folder.model.apply, state.variables)
         self._quick = jax.jit(functools.partial(_prediction_and_doubt, self.logits))
+
+    def only(self, chosen: np.ndarray) -> CertifiedRun:
+        """The same run with some of its images."""
+        part = copy.copy(self)
+        part.batch = min(_MOST, len(chosen))
+        for name in ("index", "x", "labels", "prediction", "radius", "right"):
+            setattr(part, name, getattr(self, name)[chosen])
+        return part
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Predictions of the certified network for a batch.

@@ -62,7 +62,9 @@ def certify_images(
     others = target.predict(changed)
     rows = []
     for i, image in enumerate(images):
-        classes = tuple(_name(folder, int(v[i])) for v in (labels, runners_up, others))
+        classes = tuple(
+            folder.class_name(int(v[i])) for v in (labels, runners_up, others)
+        )
         row = _row(image, classes, float(radii[i]), float(distances[i]))
         row["picture"] = f"{i:03}-{image.path.stem}.png"
         rows.append(row)
@@ -120,10 +122,6 @@ def _row(
         "nearest_change": distance if found else None,
         "changed_to": other if found else None,
     }
-
-
-def _name(folder: RunFolder, label: int) -> str:
-    return folder.classes[label] if folder.classes else f"class {label}"
 
 
 def _titles(row: dict[str, Any]) -> tuple[str, str]:

@@ -96,6 +96,10 @@ class RunFolder:
                 f"--run, or continue it with --resume={self.path}"
             )
 
+    def class_name(self, label: int) -> str:
+        """The name of a class, or its number."""
+        return self.classes[label] if self.classes else f"class {label}"
+
     def checkpoints(self, keep: int = 3) -> Checkpoints:
         """The checkpoints of the run; the last `keep` of them stay."""
         folder = self.path.absolute() / "checkpoints"

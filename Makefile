@@ -2,6 +2,7 @@
 #                 (minutes on 2 cores)
 # make test       run the tests (a quarter of an hour on 2 cores)
 # make test-all   run the long tests as well, compiled as users compile (hours)
+# make site       build the documentation into build/site
 # make lint       run ruff and pyright on the library, the programs and the tests
 #
 # Each target first installs what it needs into .venv. Variables:
@@ -20,7 +21,7 @@ PYTEST := $(RUN) -m pytest -n auto --maxprocesses=8
 # see tests/conftest.py.
 AS_USERS := --xla_backend_optimization_level=3
 
-.PHONY: train test test-all lint
+.PHONY: train test test-all site lint
 train: $(VENV)/ready-experiments$(ACCELERATOR)
 	$(RUN) -m experiments.train $(ARGS)
 
@@ -30,6 +31,9 @@ test: $(VENV)/ready-test$(ACCELERATOR)
 test-all: $(VENV)/ready-test$(ACCELERATOR)
 	XLA_FLAGS="$$XLA_FLAGS $(AS_USERS)" $(PYTEST) -m "long or not long" \
 	  --hypothesis-profile=thorough
+
+site: $(VENV)/ready-docs
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --site-dir build/site
 
 lint: $(VENV)/ready-dev$(ACCELERATOR)
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/pyright

@@ -117,7 +117,7 @@ def iterate(matrices, vectors, steps: int):
     return tuple(ops.power_iteration(m, v, steps) for m, v in each)
 
 
-def refresh_spectral(variables, steps: int = 50):
+def refresh_spectral(variables: Any, steps: int = 50) -> Any:
     """Takes power-iteration steps on all singular vectors of a model.
 
     Args:

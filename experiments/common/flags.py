@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -23,7 +24,15 @@ def run(main: Callable[[], None], usage: str) -> None:
       main: the program; the flags are parsed when it is called.
       usage: printed by `--help` before the flags, with the commands that the user has.
     """
-    app.run(lambda _: _guarded(main), flags_parser=lambda argv: _parse(argv, usage))
+    parse = functools.partial(_parse, usage=usage)
+    try:
+        try:
+            app.run(lambda _: _guarded(main), flags_parser=parse)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it, `head` say, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def _guarded(main: Callable[[], None]) -> None:

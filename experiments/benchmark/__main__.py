@@ -4,6 +4,7 @@
     python -m experiments.benchmark --suite=gpu         on a GPU, some ten minutes
     python -m experiments.benchmark --baseline=none     without PyTorch
     python -m experiments.benchmark --suite=lowerings   single convolutions
+    python -m experiments.benchmark --suite=rules       a step by each gradient rule
     python -m experiments.benchmark --suite=gradients   errors of the gradient rules
     python -m experiments.benchmark --only='train.*batch 32'
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from lipjax.ops import GRADIENTS
+
 from ..configs import PUBLISHED, Config
 from ..data import Dataset
 from . import lipjax_jobs
@@ -106,6 +108,22 @@ class SettingFactory:
         )
         return Setting("train", name, config.dtype, variants)
 
+    def rules(self, name: str, config: Config) -> Setting:
+        """A training step by each rule for the kernels' gradients.
+
+        The baseline has no "low_rank".
+        """
+        lipjax, torch = (
+            [
+                dataclasses.replace(config, **(PUBLISHED | {"gradient": rule}))
+                for rule in rules
+            ]
+            for rules in (GRADIENTS, GRADIENTS[:2])
+        )
+        variants = [self._lipjax(c.gradient, lipjax_jobs.train, c) for c in lipjax]
+        variants += [self._torch("train", c, False, of=c.gradient) for c in torch]
+        return Setting("train", name, config.dtype, tuple(variants))
+
     def evaluate(
         self, name: str, config: Config, images: int, compiled: bool = False
     ) -> Setting:
@@ -134,7 +152,13 @@ class SettingFactory:
         )
 
     def _torch(
-        self, job: str, config: Config, compiled: bool, *rest: Any, tf32: bool = False
+        self,
+        job: str,
+        config: Config,
+        compiled: bool,
+        *rest: Any,
+        tf32: bool = False,
+        of: str = "",
     ) -> Variant:
         def prepare() -> Runnable:
             from . import torch_jobs
@@ -144,5 +168,5 @@ class SettingFactory:
 
         mode = "compiled" if compiled else "eager"
         autocast = ", autocast" if config.dtype == "bfloat16" else ""
-        label = f"PyTorch, {mode}{autocast}" + ", TF32" * tf32
+        label = f"PyTorch, {mode}{autocast}" + ", TF32" * tf32 + f", {of}" * bool(of)
         return Variant(label, "TF32" if tf32 else "baseline", prepare)

@@ -85,6 +85,17 @@ def gpu() -> Suite:
     return Suite(tuple(settings), Rounds(6, 5, 25, 0.3), 8192)
 
 
+def rules() -> Suite:
+    """Eight minutes on two cores: a step by each gradient rule, by depth."""
+    make = SettingFactory(benchmark_data)
+    narrow = Config(width=8, batch_size=128)
+    settings = [
+        make.rules(f"width 8, depth {depth}", dataclasses.replace(narrow, depth=depth))
+        for depth in (5, 10, 20, 40)
+    ]
+    return Suite(tuple(settings), Rounds(60, 5, 15, 1.0), 2048)
+
+
 def quick() -> Suite:
     """Every job on 8x8 images, to see in a minute that the benchmark works."""
     make = SettingFactory(functools.partial(benchmark_data, 256, 8))
@@ -143,6 +154,7 @@ def _lowering_setting(job: str, make, shape: lowerings.Shape) -> Setting:
 SUITES: dict[str, Callable[[], Suite]] = {
     "cpu": cpu,
     "gpu": gpu,
+    "rules": rules,
     "quick": quick,
     "lowerings": single_convolutions,
 }

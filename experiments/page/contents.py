@@ -152,6 +152,7 @@ def _settings(config: Config) -> list[tuple[str, str, bool]]:
 
 
 def _audited(proven: Audit) -> dict[str, Any]:
+    assert proven.constant is not None  # it is of a LipConvNet
     return {
         "layers": [
             {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 
@@ -14,8 +15,16 @@ from lipjax import ops
 from lipjax.certify import Activation, Convolution, Network, SkewConvolution
 from lipjax.certify.layers import Layer, LayerBound, Shape
 from lipjax.certify.network import network_bound
-from lipjax.inference.exact import exact_network, output_shape
+from lipjax.inference.calls import calls, has_own_numbers, is_known
+from lipjax.inference.exact import (
+    doubles,
+    exact_layer,
+    exact_network,
+    output_shape,
+    part,
+)
 from lipjax.models import LipConvNet
+from lipjax.nn import ExpApproximation
 from lipjax.ops import CurvatureWeights
 
 _ROUNDING = 1e-9
@@ -51,11 +60,12 @@ class Audit:
 
     Attributes:
       layers: in order.
-      head: of the features, in words.
-      mean: subtracted from the pixels of each channel.
+      head: of the features, in words; "" if the model is not a LipConvNet.
+      mean: subtracted from the pixels of each channel; () likewise.
       std: divides them; one number, or distances count differently by channel.
       constant: the features are Lipschitz with this constant in the pixels of [0, 1],
-        l2; it is at most the product of the layers' constants over the least std.
+        l2; it is at most the product of the layers' constants over the least std. None
+        for another model: how its layers are joined is not known.
       dtype: of the parameters. What is certified is their float64 copy.
       remarks: what a reader should know, a line each.
     """
@@ -64,7 +74,7 @@ class Audit:
     head: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    constant: float
+    constant: float | None
     dtype: str
     remarks: tuple[str, ...]
 
@@ -90,34 +100,38 @@ class Audit:
             [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
             for row in rows
         ]
-        mean, std = (" ".join(map(str, values)) for values in (self.mean, self.std))
-        return "\n".join(
-            [
-                *("  ".join(cells).rstrip() for cells in padded),
-                f"head: {self.head}",
-                f"pixels of [0, 1] minus {mean}, over {std}; parameters: {self.dtype}",
-                f"features: {_number(self.constant)}-Lipschitz in the pixels, proven",
-                *self.remarks,
-            ]
-        )
+        lines = ["  ".join(cells).rstrip() for cells in padded]
+        normalised = ""
+        if self.constant is not None:
+            mean, std = (" ".join(map(str, v)) for v in (self.mean, self.std))
+            normalised = f"pixels of [0, 1] minus {mean}, over {std}; "
+            lines.append(f"head: {self.head}")
+        lines.append(f"{normalised}parameters: {self.dtype}")
+        if self.constant is not None:
+            known = _number(self.constant)
+            lines.append(f"features: {known}-Lipschitz in the pixels, proven")
+        return "\n".join([*lines, *self.remarks])
 
 
-def audit(model: LipConvNet, variables: Any) -> Audit:
+def audit(model: nn.Module, variables: Any, image_shape: Shape | None = None) -> Audit:
     r"""What is proven of every layer of a network, and what expands.
 
     .. math:: \|T(x) - T(y)\| \le L \|x - y\| \quad \text{for every layer T}
 
     Args:
-      model: the network; of a PyTorch state dict, `lipjax.convert.from_torch` makes it.
+      model: a LipConvNet, or any Linen module with layers that `exact_layer` knows; of
+        a PyTorch state dict, `lipjax.convert.from_torch` makes one.
       variables: {"params": ..., "spectral": ...}.
+      image_shape: (height, width, channels) of the input; a LipConvNet has its own.
 
     Returns:
       The proven constants of the layers in evaluation, their settings, and remarks:
-      which layers expand, in evaluation or in training.
+      which layers expand, in evaluation or in training, and of which parts with
+      parameters nothing is proven.
 
     Raises:
-      ValueError: as `exact_network`, or if the weights are not finite or so large that
-        nothing can be proven.
+      ValueError: as `exact_network`; if the weights are not finite or so large that
+        nothing can be proven; or without a shape that the module needs.
 
     Guarantee: every constant and norm is a bound, proven as docs/guarantees.md says, of
     the float64 network in exact arithmetic.
@@ -132,19 +146,53 @@ def audit(model: LipConvNet, variables: Any) -> Audit:
       >>> found.remarks[0]
       'No layer expands in evaluation by more than 1e-09.'
     """
+    if not isinstance(model, LipConvNet):
+        return _audit_module(model, variables, image_shape)
     network = exact_network(model, variables)
     bound = network_bound(network)
     layers = tuple(_layers(model, network, bound.layers))
-    dtypes = {str(leaf.dtype) for leaf in jax.tree.leaves(variables["params"])}
+    remarks = tuple(_remarks(layers))
+    if len(set(model.std)) > 1:
+        remarks += (_UNEQUAL,)
     return Audit(
         layers,
         _head(network),
         tuple(model.mean),
         tuple(model.std),
         bound.lipschitz,
-        ", ".join(sorted(dtypes)),
-        tuple(_remarks(layers, model)),
+        _dtypes(variables),
+        remarks,
     )
+
+
+def _audit_module(model: nn.Module, variables: Any, shape: Shape | None) -> Audit:
+    """The audit of a module of somebody else's, call by call."""
+    if shape is None:
+        raise ValueError(f"{type(model).__name__} needs the shape of its images")
+    layers, unknown = [], []
+    params, spectral = (doubles(variables.get(n, {})) for n in ("params", "spectral"))
+    for path, module, inner in calls(model, variables, shape):
+        name = ".".join(path)
+        if is_known(module):
+            numbers = (part(tree, *path) for tree in (params, spectral))
+            layer = exact_layer(module, *numbers, inner)
+            exp = getattr(module, "exp", None)
+            layers.append(_audited(name, layer, layer.bound(inner)[0], inner, exp))
+        elif has_own_numbers(part(params, *path)):
+            unknown.append(f"{name or 'the module itself'} ({type(module).__name__})")
+    remarks = [*_remarks(layers)]
+    if unknown:
+        remarks.append(f"Nothing is proven of: {', '.join(unknown)}.")
+    remarks.append("How the layers are joined is not known: of the whole, see to it.")
+    return Audit(tuple(layers), "", (), (), None, _dtypes(variables), tuple(remarks))
+
+
+_UNEQUAL = "Channels are divided by different numbers: the least one counts for all."
+
+
+def _dtypes(variables: Any) -> str:
+    dtypes = {str(leaf.dtype) for leaf in jax.tree.leaves(variables.get("params", {}))}
+    return ", ".join(sorted(dtypes))
 
 
 def _layers(
@@ -154,13 +202,23 @@ def _layers(
     names += [f"classifier.{i}" for i in range(len(network.layers) - len(names))]
     shape: Shape = model.image_shape
     for name, layer, bound in zip(names, network.layers, bounds, strict=True):
+        yield _audited(name, layer, bound, shape, model.exp)
         shape = output_shape(layer, shape)
-        training = None
-        if isinstance(layer, SkewConvolution) and bound.norm is not None:
-            training = ops.polynomial_gain(model.exp.coefficients, bound.norm)
-        yield AuditedLayer(
-            name, _kind(layer), shape, bound.lipschitz, bound.norm, training
-        )
+
+
+def _audited(
+    name: str,
+    layer: Layer,
+    bound: LayerBound,
+    shape: Shape,
+    exp: ExpApproximation | None,
+) -> AuditedLayer:
+    """A layer by what is proven of it, with an input of the given shape."""
+    training = None
+    if isinstance(layer, SkewConvolution) and exp and bound.norm is not None:
+        training = ops.polynomial_gain(exp.coefficients, bound.norm)
+    out = output_shape(layer, shape)
+    return AuditedLayer(name, _kind(layer), out, bound.lipschitz, bound.norm, training)
 
 
 _PARTS = ("conv", "activation")
@@ -191,7 +249,7 @@ def _head(network: Network) -> str:
     )
 
 
-def _remarks(layers: tuple[AuditedLayer, ...], model: LipConvNet) -> Iterator[str]:
+def _remarks(layers: Sequence[AuditedLayer]) -> Iterator[str]:
     for when, constants in (
         ("evaluation", [(one.name, one.constant) for one in layers]),
         ("training", [(one.name, one.training) for one in layers]),
@@ -205,8 +263,6 @@ def _remarks(layers: tuple[AuditedLayer, ...], model: LipConvNet) -> Iterator[st
             )
         else:
             yield f"No layer expands in {when} by more than {_ROUNDING:g}."
-    if len(set(model.std)) > 1:
-        yield "Channels are divided by different numbers: the least one counts for all."
 
 
 def _number(bound: float | None) -> str:

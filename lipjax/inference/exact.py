@@ -74,15 +74,15 @@ def exact_network(model: LipConvNet, variables: Any) -> Network:
       >>> len(network.layers), network.head.kernel.shape
       (4, (64, 3))
     """
-    trees = [_doubles(variables.get(name, {})) for name in ("params", "spectral")]
+    trees = [doubles(variables.get(name, {})) for name in ("params", "spectral")]
     layers: list[Layer] = []
     shape = model.image_shape
     for name, *modules in model.plan():
         for field, module in zip(("conv", "activation"), modules, strict=True):
-            numbers = (_part(tree, name, field) for tree in trees)
+            numbers = (part(tree, name, field) for tree in trees)
             layers.append(exact_layer(module, *numbers, shape))
             shape = output_shape(layers[-1], shape)
-    numbers = (_part(tree, "classifier") for tree in trees)
+    numbers = (part(tree, "classifier") for tree in trees)
     before, head = exact_head(model.new_head(), *numbers)
     return Network(
         image_shape=model.image_shape,
@@ -283,11 +283,13 @@ def output_shape(layer: Layer, shape: Shape) -> Shape:
         return jax.eval_shape(layer, images).shape[1:]
 
 
-def _part(tree: Numbers, *names: str) -> Numbers:
+def part(tree: Numbers, *names: str) -> Numbers:
+    """A module's part of a tree, by its path; empty if it has none."""
     for name in names:
         tree = tree.get(name, {})
     return tree
 
 
-def _doubles(tree: Any) -> Numbers:
+def doubles(tree: Any) -> Numbers:
+    """The numbers in float64."""
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree)

@@ -3,6 +3,7 @@
 import functools
 import json
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,13 @@ import pytest
 
 import lipjax
 from lipjax import ExpApproximation, LipConvNet, ops
+from lipjax.inference import exact_layer
+from lipjax.nn import (
+    BlockConvolutionOrthogonal,
+    Householder,
+    MaxMin,
+    SkewOrthogonalConv,
+)
 
 PUBLISHED = ExpApproximation(ops.taylor(5), ops.taylor(14))
 
@@ -49,7 +57,7 @@ def test_layers_in_order_and_their_constants(settings):
     assert len(set(names)) == len(names)
     product = np.prod([one.constant for one in found.layers]) / 0.25
     assert found.constant == pytest.approx(product, rel=1e-9)
-    assert found.constant >= product * (1 - 1e-12)
+    assert found.constant and found.constant >= product * (1 - 1e-12)
     assert "different numbers" in found.remarks[-1]
     assert json.loads(json.dumps(found.to_json()))["constant"] == found.constant
     skew = [one for one in found.layers if "skew" in one.kind]
@@ -93,3 +101,44 @@ def test_the_table_rounds_up():
     assert first.training and first.training <= float(training)
     assert "columns of norm 1.0000 to 1.0000 (estimate)" in text
     assert "parameters: float32" in text
+
+
+class Others(nn.Module):
+    """A model that is no LipConvNet, with a part that lipjax does not know."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = MaxMin(name="sorted")(SkewOrthogonalConv(4, strides=2, name="first")(x))
+        x = BlockConvolutionOrthogonal(6, name="second")(x)
+        x = nn.Dense(4, name="dense")(x.reshape(len(x), -1))
+        return Householder(name="last")(x)
+
+
+def test_any_module_is_audited():
+    """Call by call, at the shapes that the layers meet."""
+    model, x = Others(), jnp.zeros((1, 8, 6, 2), jnp.float32)
+    with jax.enable_x64(False):
+        variables = jax.jit(model.init)(jax.random.key(0), x)
+    found = lipjax.audit(model, variables, (8, 6, 2))
+    assert [(one.name, one.output) for one in found.layers] == [
+        ("first", (4, 3, 4)),
+        ("sorted", (4, 3, 4)),
+        ("second", (4, 3, 6)),
+        ("last", (1, 1, 4)),
+    ]
+    alone = exact_layer(
+        SkewOrthogonalConv(4, strides=2),
+        *(
+            jax.tree.map(np.float64, variables[kind]["first"])
+            for kind in ("params", "spectral")
+        ),
+        (8, 6, 2),
+    )
+    assert found.layers[0].constant == alone.bound((8, 6, 2))[0].lipschitz
+    assert found.layers[0].training and found.constant is None
+    assert "Nothing is proven of: dense (Dense)." in found.remarks
+    text = str(found)
+    assert "features:" not in text and "skew-orthogonal" in text and "dense" in text
+    assert json.loads(json.dumps(found.to_json()))["constant"] is None
+    with pytest.raises(ValueError, match="Others needs the shape"):
+        lipjax.audit(model, variables)

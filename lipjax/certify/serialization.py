@@ -74,6 +74,8 @@ def read_network(content: bytes) -> Network:
       ValueError: if it is not one.
     """
     try:
+        if not content.startswith(b"PK"):  # NumPy would speak of pickled objects
+            raise ValueError("it is no .npz archive")
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         header = json.loads(arrays.pop("header").tobytes())

@@ -247,3 +247,9 @@ def test_a_record_reads_back_as_it_was():
     again = read_network(model_record(prove, prove.curvatures))
     assert network_bound(again).lipschitz == network_bound(net).lipschitz
     assert math.isfinite(network_bound(net).lipschitz)
+
+
+def test_garbage_is_no_record():
+    """In words of ours: NumPy would tell the user to trust and unpickle the file."""
+    with pytest.raises(ValueError, match=r"not a model record: it is no \.npz archive"):
+        read_network(b"garbage")

@@ -14,9 +14,12 @@ REFUSALS = ("require", "number", "read_json", "check_arrays")
 
 
 def functions(code):
-    """The code objects of a module's functions, inner ones as well."""
+    """The code objects of a module's functions, inner ones as well.
+
+    Python 3.14 has functions of annotations, which nobody calls.
+    """
     for inner in code.co_consts:
-        if isinstance(inner, types.CodeType):
+        if isinstance(inner, types.CodeType) and inner.co_name != "__annotate__":
             yield inner
             yield from functions(inner)
 

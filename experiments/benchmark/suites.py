@@ -86,7 +86,7 @@ def gpu() -> Suite:
 
 
 def rules() -> Suite:
-    """Eight minutes on two cores: a step by each gradient rule, by depth."""
+    """Thirteen minutes on two cores: a step by each gradient rule, by depth."""
     make = SettingFactory(benchmark_data)
     narrow = Config(width=8, batch_size=128)
     settings = [

@@ -21,6 +21,9 @@ from ..common.errors import UserError
 from ..data import evenly
 from ..training.run_folder import RunFolder
 
+PROOF = ("certificates.jsonl", "model.npz", "images.npz")
+"""The files of a proof, which belong together."""
+
 _MOST = 500  # images a call
 _FEW = 20  # how many are predicted in float64 at a time
 
@@ -143,6 +146,11 @@ def _check_same(path: Path, rows: list[dict[str, Any]], network: Network) -> Non
     digest = hashlib.sha256(record).hexdigest()
     if not (rows and same and all(row.get("model") == digest for row in rows)):
         raise UserError(f"the certificates in {path} are of another network: {again}")
+
+
+def proof_hashes(path: Path) -> list[tuple[str, str]]:
+    """Name and SHA-256 of the files of the proof in a folder."""
+    return [(n, hashlib.sha256((path / n).read_bytes()).hexdigest()) for n in PROOF]
 
 
 def is_of(record: bytes, network: Network) -> bool:

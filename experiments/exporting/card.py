@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 from pathlib import Path
 
 import jax
@@ -12,12 +10,11 @@ import jax
 import lipjax
 from lipjax.certify import Network
 
-from ..certification.certified_run import is_of
+from ..certification.certified_run import PROOF, is_of, proof_hashes
 from ..common.errors import UserError
 from ..reporting.summary import RADIUS_NAMES
+from ..reporting.words import rounded_up
 from ..training.run_folder import RunFolder
-
-PROOF = ("certificates.jsonl", "model.npz", "images.npz")
 
 LOADER = '''\
 """Classifies images with the exported network. Needs jax and flatbuffers alone."""
@@ -74,7 +71,7 @@ def card(folder: RunFolder, network: Network, constant: float) -> str:
         f"Images are float32 arrays [n, {shape}] of pixels in [0, 1]. `prediction` is "
         "the class,\n`runner_up` the class that is nearest to replacing it, and no "
         "image within `radius` (l2, in\nthese pixels) gets another prediction. The "
-        f"features are {math.ceil(constant * 1e6) / 1e6:.6f}-Lipschitz, proven\n"
+        f"features are {rounded_up(constant)}-Lipschitz, proven\n"
         "of the numbers in both files. **That holds in exact arithmetic: the rounding "
         "of float32 is\nnot counted.** The certificates below count all rounding, of "
         "float64 executions of the\nrun's network.",
@@ -90,7 +87,7 @@ def _figures(path: Path, network: Network) -> str:
         if not is_of((path / "model.npz").read_bytes(), network):
             return "The run's certificates are of other weights: certify it again."
         test = json.loads((path / "test.json").read_text())
-        hashes = [(n, hashlib.sha256((path / n).read_bytes())) for n in PROOF]
+        hashes = proof_hashes(path)
         rows = sum(1 for _ in (path / PROOF[0]).open("rb"))
     except FileNotFoundError:
         return "The run has no certificates: nothing is proven of its test images."
@@ -113,6 +110,6 @@ def _figures(path: Path, network: Network) -> str:
         "",
         "| file | SHA-256 |",
         "|---|---|",
-        *(f"| {name} | {digest.hexdigest()} |" for name, digest in hashes),
+        *(f"| {name} | {digest} |" for name, digest in hashes),
     ]
     return "\n".join(lines)

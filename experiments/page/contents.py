@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from typing import Any
 
@@ -15,20 +14,19 @@ from lipjax import audit
 from lipjax.inference import Audit
 
 from ..certification.attacks import attacks, nearest
-from ..certification.certified_run import CertifiedRun
+from ..certification.certified_run import CertifiedRun, proof_hashes
 from ..common.commands import command
 from ..common.errors import UserError
 from ..configs import Config
 from ..reporting.summary import RADIUS_NAMES, STANDARD_RADII, summarize
 from ..reporting.tables import duration
-from ..reporting.words import as_changes, rounded_down
+from ..reporting.words import as_changes, rounded_down, rounded_up
 from ..training.metrics_log import MetricsLog
 from ..training.run_folder import RunFolder, without_location
 from . import figures
-from .intervals import share_interval
+from .intervals import share_intervals
 
 _STEPS = 50  # of the attack
-_FILES = ("certificates.jsonl", "model.npz", "images.npz")
 
 
 def contents(
@@ -68,7 +66,7 @@ def contents(
         "parameters": f"{_size(state.params):,}",
         "settings": _settings(config),
         "audit": _audited(proven),
-        "hashes": [(n, _sha256(folder, n)) for n in _FILES],
+        "hashes": proof_hashes(folder.path),
         "certify": f"{command('certify')} --run={folder.path.name}",
         "versions": f"lipjax {lipjax.__version__}, jax {jax.__version__}",
     }
@@ -84,8 +82,8 @@ def _accuracy(target: CertifiedRun) -> dict[str, Any]:
         for name, r in zip(RADIUS_NAMES, STANDARD_RADII, strict=True)
     ]
     rows = []
-    for name, r, k in kept:
-        low, high = share_interval(k, n)
+    intervals = share_intervals(np.array([k for *_, k in kept]), n)
+    for (name, r, k), low, high in zip(kept, *intervals, strict=True):
         rows.append(
             {
                 "name": name,
@@ -159,13 +157,13 @@ def _audited(proven: Audit) -> dict[str, Any]:
                 "name": one.name,
                 "kind": one.kind,
                 "output": "×".join(map(str, one.output)),
-                "constant": _rounded_up(one.constant),
-                "training": "" if one.training is None else _rounded_up(one.training),
+                "constant": rounded_up(one.constant),
+                "training": "" if one.training is None else rounded_up(one.training),
             }
             for one in proven.layers
         ],
         "head": proven.head,
-        "constant": _rounded_up(proven.constant),
+        "constant": rounded_up(proven.constant),
         "remarks": proven.remarks,
     }
 
@@ -175,13 +173,5 @@ def _median_epoch(rows: list[dict[str, Any]]) -> str:
     return duration(seconds) if seconds >= 10 else f"{seconds:.2g}s"
 
 
-def _rounded_up(constant: float) -> str:
-    return f"{math.ceil(constant * 1e6) / 1e6:.6f}"
-
-
 def _size(params: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
-
-
-def _sha256(folder: RunFolder, name: str) -> str:
-    return hashlib.sha256((folder.path / name).read_bytes()).hexdigest()

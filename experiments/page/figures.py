@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..reporting.pictures import new_figure
 from ..reporting.summary import RADIUS_NAMES, STANDARD_RADII
-from .intervals import band
+from .intervals import share_intervals
 
 _WIDTH, _HEIGHT = 5.0, 3.2
 """Inches. On a phone, 4 inches wide, letters are then four fifths of their size."""
@@ -27,7 +27,7 @@ def radii(radius: np.ndarray) -> str:
     right, n = np.sort(radius[radius >= 0]), len(radius)
     at = np.concatenate([[0.0], right])
     counts = np.append(np.arange(len(right), 0, -1), 0)
-    low, high = band(counts, n)
+    low, high = share_intervals(counts, n)
     figure = new_figure(_WIDTH, _HEIGHT)
     axes = figure.subplots()
     axes.fill_between(at, 100 * low, 100 * high, step="post", alpha=0.2, linewidth=0)

@@ -8,26 +8,14 @@ from scipy import stats
 _LEVEL = 0.95
 
 
-def share_interval(count: int, total: int) -> tuple[float, float]:
-    """Interval of 95% for a share, of which `count` of `total` drawn images are.
+def share_intervals(counts: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
+    """Intervals of 95% for shares, of which `counts` of `total` drawn images are.
 
-    It is Clopper and Pearson's: whatever the share, at least 95 of 100 such test sets
-    have an interval that covers it.
-
-    Example:
-      >>> low, high = share_interval(0, 10)
-      >>> low, round(high, 4)
-      (0.0, 0.3085)
-    """
-    found = stats.binomtest(count, total).proportion_ci(_LEVEL, method="exact")
-    return float(found.low), float(found.high)
-
-
-def band(counts: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
-    """The intervals of many counts at once, each on its own.
+    They are Clopper and Pearson's, each on its own: whatever the share, at least 95 of
+    100 such test sets have an interval that covers it.
 
     Example:
-      >>> low, high = band(np.array([0, 10]), 10)
+      >>> low, high = share_intervals(np.array([0, 10]), 10)
       >>> low.round(4).tolist(), high.round(4).tolist()
       ([0.0, 0.6915], [0.3085, 1.0])
     """

@@ -15,6 +15,16 @@ def rounded_down(radius: float, digits: int = 4) -> str:
     return f"{math.floor(radius * 10**digits) / 10**digits:.{digits}f}"
 
 
+def rounded_up(constant: float, digits: int = 6) -> str:
+    """A proven constant, never rounded down.
+
+    Example:
+      >>> rounded_up(1.0000001), rounded_up(2.5)
+      ('1.000001', '2.500000')
+    """
+    return f"{math.ceil(constant * 10**digits) / 10**digits:.{digits}f}"
+
+
 def as_changes(radius: float, numbers: int) -> str:
     """What an l2 radius of images with so many numbers allows.
 

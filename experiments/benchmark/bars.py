@@ -18,7 +18,7 @@ _COLOURS = {
     "XLA": "0.3",
     "XLA, alone": "tab:gray",
     "looped": "tab:green",
-    "taps": "tab:olive",
+    "blocks": "tab:olive",
     "winograd": "tab:orange",
     "same_convolution": "tab:blue",
 }

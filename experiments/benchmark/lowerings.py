@@ -12,7 +12,7 @@ from lipjax.ops import same_convolution
 from lipjax.ops.convolution import (
     looped_convolution,
     platform_convolution,
-    product_of_taps,
+    product_of_blocks,
 )
 from lipjax.ops.winograd import has_tiles, winograd_convolution
 
@@ -27,7 +27,7 @@ Shape = tuple[int, int, int]
 LOWERINGS: dict[str, Convolution] = {
     "XLA": platform_convolution,
     "looped": looped_convolution,
-    "taps": product_of_taps,
+    "blocks": product_of_blocks,
     "winograd": winograd_convolution,
     "same_convolution": same_convolution,
 }

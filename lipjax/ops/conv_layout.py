@@ -14,6 +14,7 @@ from lipjax.ops.contraction import PRECISION
 from lipjax.ops.convolution import (
     check_shapes,
     has_products_in_tiles,
+    is_zero,
     lowered,
     platform_convolution,
     skew_kernel,
@@ -26,6 +27,8 @@ from lipjax.ops.winograd import (
     tiles_shape,
     to_tiles,
 )
+
+_LARGE = 512  # with more channels, transposing a kernel takes longer than more images
 
 Convolution = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -84,7 +87,7 @@ def conv_layout(x: jax.Array, kernel: jax.Array) -> ConvLayout:
     layout = _SINGLE_TILES if shape[0] == shape[1] <= 4 else _TILES
     return ConvLayout(
         lambda x: _on_cpu(layout.enter, enter(x)),
-        lambda z, kernel: _skew_convolution(z, kernel, layout.convolve),
+        lambda z, kernel: _skew_convolution(z, kernel, _skew(layout.convolve)),
         lambda z: _on_cpu(layout.leave, z),
         lambda p, q, kernel: lax.platform_dependent(
             p,
@@ -111,6 +114,26 @@ def _skew_convolution(
         cuda=reversed_convolution,
         default=platform_convolution,
     )
+
+
+def _skew(convolve: Convolution) -> Convolution:
+    """The convolution by a skew kernel, whose reverse mode is the one by minus it.
+
+    J dz is written as the transpose of -J, applied to dz: its own transpose is -J.
+    """
+    convolution = jax.custom_jvp(convolve)
+
+    @functools.partial(convolution.defjvp, symbolic_zeros=True)
+    def _(primals, tangents):
+        (z, kernel), (dz, dkernel) = primals, tangents
+        dy = []
+        if not is_zero(dz):
+            dy += jax.vjp(lambda g: -convolve(g, kernel), dz)[1](dz)
+        if not is_zero(dkernel):
+            dy += [convolve(z, dkernel)]
+        return convolution(z, kernel), functools.reduce(jnp.add, dy)
+
+    return convolution
 
 
 def reversed_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -209,7 +232,9 @@ def _gradient_in_single_tiles(
     p: jax.Array, q: jax.Array, kernel: jax.Array
 ) -> jax.Array:
     tiles = _single_tiles(p), _single_tiles(q)
-    return _doubled_gradient(convolve_single_tiles, *tiles, kernel, axis=-1)
+    if kernel.shape[-1] > _LARGE:
+        return _doubled_gradient(convolve_single_tiles, *tiles, kernel, axis=-1)
+    return _projected_gradient(convolve_single_tiles, *tiles, kernel)
 
 
 _SINGLE_TILES = ConvLayout(

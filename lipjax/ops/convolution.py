@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from lipjax.ops.winograd import has_tiles, winograd_convolution
 _TILE_CHANNELS = 32  # from here on, fewer products outweigh the additional sums
 _LARGE = 512  # with more channels, rows are padded before a transposition
 _PADDING = 8
+_BLOCK = 4  # pixels; larger blocks take more products than they save
 
 
 def same_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -132,8 +134,8 @@ def looped_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def _looped_jvp(primals, tangents):
     (x, kernel), (dx, dkernel) = primals, tangents
     y = platform_convolution(x, kernel)
-    dy = [] if _is_zero(dx) else [_by_adjoint(dx, transpose_kernel(kernel))]
-    dy += [] if _is_zero(dkernel) else [product_of_taps(x, dkernel)]
+    dy = [] if is_zero(dx) else [_by_adjoint(dx, transpose_kernel(kernel))]
+    dy += [] if is_zero(dkernel) else [product_of_blocks(x, dkernel)]
     return y, functools.reduce(jnp.add, dy, jnp.zeros_like(y))
 
 
@@ -161,13 +163,46 @@ def product_of_taps(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return functools.reduce(jnp.add, products)
 
 
+def product_of_blocks(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The convolution as one matrix product per row of taps.
+
+    A block of neighbouring pixels is one row of the left matrix, and the right one is a
+    band of taps. On a CPU the gradient in a narrow kernel, [c, pixels] times
+    [pixels, c], is two to three times as fast by these wider matrices.
+    """
+    n, height, width, channels = x.shape
+    k, out = kernel.shape[0], kernel.shape[-1]
+    b = math.gcd(width, _BLOCK)
+    margin = k // 2, k // 2
+    rows = jnp.pad(x, ((0, 0), margin, margin, (0, 0)))
+    blocks = jnp.stack(
+        [rows[:, :, start : start + b + k - 1] for start in range(0, width, b)], 2
+    )  # [n, height + k - 1, width / b, b + k - 1, channels]
+    products = [
+        contract(
+            "pi,io->po",
+            blocks[:, row : row + height].reshape(-1, (b + k - 1) * channels),
+            _band(taps, b).reshape(-1, b * out),
+        )
+        for row, taps in enumerate(kernel)
+    ]
+    return functools.reduce(jnp.add, products).reshape(n, height, width, out)
+
+
+def _band(taps: jax.Array, b: int) -> jax.Array:
+    """Taps [k, in, out] from b + k - 1 pixels to b: [b + k - 1, in, b, out]."""
+    columns = [jnp.pad(taps, ((q, b - 1 - q), (0, 0), (0, 0))) for q in range(b)]
+    return jnp.stack(columns, 2)
+
+
 def product_of_views(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """The convolution as one matrix product, after gathering every tap's view of x."""
     gathered = jnp.concatenate(_views(x, kernel.shape[0]), axis=-1)
     return contract("nhwi,io->nhwo", gathered, kernel.reshape(-1, kernel.shape[-1]))
 
 
-def _is_zero(tangent: object) -> bool:
+def is_zero(tangent: object) -> bool:
+    """Whether a tangent is known to be zero, for a rule with `symbolic_zeros`."""
     return isinstance(tangent, jax.custom_derivatives.SymbolicZero)
 
 

@@ -13,6 +13,7 @@ from jax import lax
 
 from lipjax.ops.contraction import PRECISION
 from lipjax.ops.conv_layout import ConvLayout, conv_layout
+from lipjax.ops.convolution import is_zero
 from lipjax.ops.fusion import fusion_barrier
 from lipjax.ops.polynomial import Coefficients
 
@@ -97,7 +98,10 @@ def skew_exponential(
     z = fusion_barrier(layout.enter(x))
     y: Any
     if gradient == "exact":
-        y, _ = _horner(z, _operator(layout, kernel, scale), coefficients)
+        operator = functools.partial(
+            _term, layout, kernel=kernel, scale=scale, scaled=_scaled(kernel, scale)
+        )
+        y, _ = _horner(z, operator, coefficients)
     elif gradient == "fast":
         y = _factored(z, kernel, scale, layout, coefficients, _fast(coefficients))
     elif gradient == "low_rank":
@@ -138,6 +142,30 @@ def _scaling_the_kernel(kernel: jax.Array, inverse: jax.Array) -> _Scaled:
     """The scaled kernel, and the factor 1."""
     scaled = (kernel.astype(inverse.dtype) * inverse).astype(kernel.dtype)
     return scaled, jnp.ones((), kernel.dtype)
+
+
+# J x, differentiated as the convolution by `scaled` = kernel / scale: only x is kept.
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _term(layout, x, kernel, scale, scaled):
+    return _operator(layout, kernel, scale)(x)
+
+
+@functools.partial(_term.defjvp, symbolic_zeros=True)
+def _term_jvp(layout, primals, tangents):
+    x, kernel, scale, scaled = primals
+    dx, _, _, dscaled = tangents
+    y = _term(layout, x, kernel, scale, scaled)
+    dy = []
+    if not is_zero(dx):
+        dy += [jax.jvp(_operator(layout, kernel, scale), (x,), (dx,))[1]]
+    if not is_zero(dscaled):
+        by_kernel = functools.partial(layout.convolve, x)
+        dy += [jax.jvp(by_kernel, (scaled,), (dscaled,))[1]]
+    return y, functools.reduce(jnp.add, dy)
+
+
+def _scaled(kernel: jax.Array, scale: jax.Array) -> jax.Array:
+    return (kernel.astype(scale.dtype) / scale).astype(kernel.dtype)
 
 
 def _horner(

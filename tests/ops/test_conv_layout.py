@@ -28,21 +28,57 @@ def case(request):
     return x, ops.skew_kernel(normal(2, k, k, channels, channels)), g
 
 
+def convolve(x, kernel):
+    layout = conv_layout(x, kernel)
+    return layout.leave(layout.convolve(layout.enter(x), kernel))
+
+
 def test_convolution(case):
     x, kernel, _ = case
-
-    @jax.jit
-    def convolve(x, kernel):
-        layout = conv_layout(x, kernel)
-        return layout.leave(layout.convolve(layout.enter(x), kernel))
-
     # 288 products of size 1 to 10, by tiles with some ten times a plain sum's rounding.
     np.testing.assert_allclose(
-        convolve(x, kernel), naive_convolution(x, kernel), rtol=0, atol=2e4 * EPS
+        jax.jit(convolve)(x, kernel),
+        naive_convolution(x, kernel),
+        rtol=0,
+        atol=2e4 * EPS,
     )
 
 
-def test_gradient_is_the_skew_part(case):
+def derivatives(convolve, x, kernel, g):
+    """In reverse, the kernel's skew part, and forward in either argument."""
+    dkernel = ops.skew_kernel(kernel[::-1])
+    by_x, by_kernel = jax.vjp(convolve, x, kernel)[1](g)
+    forward = [
+        jax.jvp(lambda x: convolve(x, kernel), (x,), (g,))[1],
+        jax.jvp(lambda kernel: convolve(x, kernel), (kernel,), (dkernel,))[1],
+        jax.jvp(convolve, (x, kernel), (g, dkernel))[1],
+    ]
+    return [by_x, ops.skew_kernel(by_kernel), *forward]
+
+
+def test_derivatives(case):
+    run = jax.jit(derivatives, static_argnums=0)
+    expected = run(platform_convolution, *case)
+    for ours, theirs in zip(run(convolve, *case), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e4 * EPS)
+
+
+def test_second_derivatives(case):
+    x, kernel, g = case
+
+    def slope(convolve, x, kernel):
+        """In the kernel, of a square, along the skew kernel itself."""
+        of = lambda kernel: jax.numpy.vdot(convolve(x, kernel) ** 2, g)  # noqa: E731
+        return jax.jvp(of, (kernel,), (kernel,))[1]
+
+    run = jax.jit(jax.grad(slope, 1), static_argnums=0)
+    ours, theirs = run(convolve, x, kernel), run(platform_convolution, x, kernel)
+    np.testing.assert_allclose(ours, theirs, rtol=1e3 * EPS, atol=1e5 * EPS)
+
+
+@pytest.mark.parametrize("large", [512, 8])
+def test_gradient_is_the_skew_part(case, large, monkeypatch):
+    monkeypatch.setattr("lipjax.ops.conv_layout._LARGE", large)
     x, kernel, g = case
 
     @jax.jit

@@ -13,6 +13,7 @@ from lipjax import ops
 from lipjax.ops.convolution import (
     looped_convolution,
     platform_convolution,
+    product_of_blocks,
     product_of_taps,
     product_of_views,
 )
@@ -21,6 +22,7 @@ LOWERINGS = [
     ops.same_convolution,
     platform_convolution,
     looped_convolution,
+    product_of_blocks,
     product_of_taps,
     product_of_views,
 ]

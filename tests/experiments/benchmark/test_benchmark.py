@@ -156,10 +156,10 @@ def test_lowerings_are_columns_and_the_fastest_in_a_loop_is_bold():
     found = [
         lowering("XLA, alone", 1e-3),
         lowering("XLA", 3e-3),
-        lowering("taps", 2e-3),
+        lowering("blocks", 2e-3),
     ]
     header, _, line = tables._pivoted(found).splitlines()
-    assert header == "| images | XLA, alone | XLA | taps |"
+    assert header == "| images | XLA, alone | XLA | blocks |"
     assert line == "| 8 of 4x4 | 1 | 3 | **2** |"
 
 

@@ -18,13 +18,13 @@ from ..certification.certified_run import CertifiedRun, proof_hashes
 from ..common.commands import command
 from ..common.errors import UserError
 from ..configs import Config
+from ..reporting.intervals import share_intervals
 from ..reporting.summary import RADIUS_NAMES, STANDARD_RADII, summarize
 from ..reporting.tables import duration
 from ..reporting.words import as_changes, rounded_down, rounded_up
 from ..training.metrics_log import MetricsLog
 from ..training.run_folder import RunFolder, without_location
 from . import figures
-from .intervals import share_intervals
 
 _STEPS = 50  # of the attack
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..common.files import write_bytes
+from .intervals import share_intervals
 from .summary import RADIUS_NAMES, STANDARD_RADII
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -19,15 +22,8 @@ def draw_training(path: Path, rows: list[dict[str, Any]], split: str) -> None:
     """Loss, accuracies and certified accuracies over the epochs, as a PNG."""
     figure = new_figure(9, 3.6)
     left, right = figure.subplots(1, 2)
-    epochs = [row["epoch"] for row in rows]
-    left.plot(epochs, [row["loss"] for row in rows], color="tab:blue")
-    left.set(xlabel="epoch", ylabel="training loss")
-    series = {"train_accuracy": "training, clean", "accuracy": f"{split}, clean"}
-    series |= {f"cra_estimate_{n}": f"{split}, CRA({n})" for n in RADIUS_NAMES[:4]}
-    for name, label in series.items():
-        right.plot(epochs, [100 * row[name] for row in rows], label=label)
-    right.set(xlabel="epoch", ylabel="%", ylim=(0, 100))
-    right.set_title("CRA: estimates", fontsize="small")
+    plot_loss(left, rows)
+    plot_accuracies(right, rows, split)
     right.legend(fontsize="small")
     save(path, figure)
 
@@ -42,18 +38,63 @@ def draw_radii(path: Path, certified: np.ndarray, title: str) -> None:
     """
     figure = new_figure(6, 4)
     axes = figure.subplots()
-    right = np.sort(certified[certified >= 0])
-    share = np.arange(len(right), 0, -1) / len(certified)
-    axes.step([0, *right], 100 * np.array([*share, 0]), where="post")
-    limit = 1.05 * max(0.5, float(np.max(right, initial=0)))
-    for radius, name in zip(STANDARD_RADII, RADIUS_NAMES, strict=True):
-        if radius < limit:
-            axes.axvline(radius, color="0.85", zorder=0)
-            axes.text(radius, 101, name, fontsize="x-small", ha="center")
-    axes.set(xlabel="l2 radius, pixels in [0, 1]", ylabel="% correct and certified")
-    axes.set(xlim=(0, limit), ylim=(0, 100))
+    plot_radii(axes, certified)
     axes.set_title(title, fontsize="small", pad=14)
     save(path, figure)
+
+
+def plot_loss(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
+    """The loss over the epochs."""
+    _plot_epochs(axes, rows, "loss", 1)
+    axes.set(xlabel="epoch", ylabel="training loss")
+
+
+def plot_accuracies(axes: Axes, rows: Sequence[dict[str, Any]], split: str) -> None:
+    """Accuracies and estimates of certified ones over the epochs.
+
+    Args:
+      axes: to draw on; the legend is left to the caller.
+      rows: of a run's metrics, one an epoch.
+      split: name of the evaluated images.
+    """
+    series = {"train_accuracy": "training, clean", "accuracy": f"{split}, clean"}
+    series |= {f"cra_estimate_{n}": f"{split}, CRA({n})" for n in RADIUS_NAMES[:4]}
+    for name, label in series.items():
+        _plot_epochs(axes, rows, name, 100, label=label)
+    axes.set(xlabel="epoch", ylabel="% correct (CRA: estimates)", ylim=(0, 100))
+
+
+def _plot_epochs(
+    axes: Axes, rows: Sequence[dict[str, Any]], name: str, unit: float, **how: Any
+) -> None:
+    values = [unit * row[name] for row in rows]
+    alone = "." * (len(rows) < 2)  # a line through one point is not seen
+    axes.plot([row["epoch"] for row in rows], values, marker=alone, **how)
+
+
+def plot_radii(axes: Axes, certified: np.ndarray) -> None:
+    """Certified robust accuracy against the radius, with its band of 95%.
+
+    Args:
+      axes: to draw on.
+      certified: as `draw_radii`.
+    """
+    right, n = np.sort(certified[certified >= 0]), len(certified)
+    at = np.concatenate([[0.0], right])
+    counts = np.append(np.arange(len(right), 0, -1), 0)
+    low, high = share_intervals(counts, n)
+    axes.fill_between(at, 100 * low, 100 * high, step="post", alpha=0.2, linewidth=0)
+    axes.step(at, 100 * counts / n, where="post")
+    limit = 1.05 * max(0.5, float(right.max(initial=0)))
+    last = -limit
+    for standard, name in zip(STANDARD_RADII, RADIUS_NAMES, strict=True):
+        if standard < limit:
+            axes.axvline(standard, color="0.85", zorder=0)
+            if standard - last > limit / 10:  # else the names overlap
+                axes.text(standard, 101, name, fontsize="small", ha="center")
+                last = standard
+    axes.set(xlabel="radius (l2, pixels in [0, 1])", ylabel="% correct and certified")
+    axes.set(xlim=(0, limit), ylim=(0, 100))
 
 
 def draw_change(

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from experiments.page import figures, intervals
+from experiments.page import figures
+from experiments.reporting import intervals
 from helpers.browser import browser
 from helpers.programs import program, refused
 

@@ -7,8 +7,9 @@ import io
 import numpy as np
 from PIL import Image
 
-_SINGLE_CHANNEL = ("1", "L", "LA")
-_EIGHT_BIT = (*_SINGLE_CHANNEL, "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+GREY = ("1", "L", "LA")
+"""Pillow's modes of one channel."""
+_EIGHT_BIT = (*GREY, "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
 def decode(data: bytes) -> np.ndarray | None:
@@ -27,13 +28,23 @@ def decode(data: bytes) -> np.ndarray | None:
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return _pixels(image) if image.mode in _EIGHT_BIT else None
+            return _pixels(image) if has_eight_bits(image) else None
     except Exception:  # on a damaged file Pillow may raise nearly anything
         return None
 
 
+def has_eight_bits(image: Image.Image) -> bool:
+    """Whether an opened file has at most 8 bits a channel.
+
+    Of 16 bits a colour, Pillow drops the lower ones: only the file's layout tells, as
+    "RGB;16B" does. "BGR;16" are 16 bits a pixel.
+    """
+    layouts = " ".join(str(tile[3]) for tile in getattr(image, "tile", ()))
+    return image.mode in _EIGHT_BIT and ";16" not in layouts.replace("BGR;16", "")
+
+
 def _pixels(image: Image.Image) -> np.ndarray:
-    if image.mode in _SINGLE_CHANNEL:
+    if image.mode in GREY:
         return np.asarray(image.convert("L"))
     if image.has_transparency_data:  # Pillow warns if a palette loses it in one step
         image = image.convert("RGBA")

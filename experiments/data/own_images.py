@@ -11,9 +11,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..common.errors import UserError
+from .decode import GREY, has_eight_bits
 
-_GREY = ("1", "L", "LA")
-_EIGHT_BIT = (*_GREY, "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 _ORIENTATION = 0x0112  # the tag of EXIF
 _UPRIGHT = 1
 LEVELS = 255
@@ -93,13 +92,12 @@ def _read(path: Path, image: Image.Image, shape: tuple[int, int, int]) -> OwnIma
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         raise UserError(f"{path} is an animation of {frames} images: save one of them")
-    layouts = " ".join(str(tile[3]) for tile in getattr(image, "tile", ()))
-    if image.mode not in _EIGHT_BIT or ";16" in layouts:
+    if not has_eight_bits(image):
         raise UserError(f"{path} has more than 8 bits a channel: save it with 8")
     notes = []
     if image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT:
         notes.append("turned upright as its EXIF says")
-    is_grey = image.mode in _GREY
+    is_grey = image.mode in GREY
     image = ImageOps.exif_transpose(image)
     if image.has_transparency_data:
         notes.append("transparency dropped")

@@ -13,6 +13,7 @@ from PIL import Image
 from experiments.common.errors import UserError
 from experiments.data import folder, image_files, load
 from experiments.data.decode import decode
+from helpers.images import SIXTEEN_BITS, SIXTEEN_BITS_A_PIXEL
 
 CLASSES = ("ant", "bee")
 
@@ -175,8 +176,16 @@ def test_sixteen_bits_and_other_files_are_named(tmp_path):
     root = write_folder(tmp_path / "set", make_tree())
     Image.fromarray(np.full((6, 8), 40000, np.uint16)).save(root / "train/ant/9.png")
     assert "1 image does not decode to 8 bits" in fails(root, tmp_path)
+    (root / "train/ant/9.png").write_bytes(SIXTEEN_BITS)
+    assert "1 image does not decode to 8 bits" in fails(root, tmp_path)
     (root / "train/ant/9.png").write_text("a note")
     assert "train/ant/9.png" in fails(root, tmp_path)
+
+
+def test_sixteen_bits_a_pixel_are_few_enough():
+    assert np.asarray(decode(SIXTEEN_BITS_A_PIXEL)).tolist() == [
+        [[255, 0, 0], [0, 0, 255]]
+    ]
 
 
 def test_first_image_of_another_size_is_named(tmp_path):

@@ -8,6 +8,7 @@ from PIL import Image
 
 from experiments.common.errors import UserError
 from experiments.data.own_images import files_of, read_image
+from helpers.images import SIXTEEN_BITS
 
 GREY, COLOUR = (8, 8, 1), (8, 8, 3)
 ORIENTATION = 0x0112
@@ -95,22 +96,8 @@ def test_what_is_refused_says_why(tmp_path, reason):
 
 
 def test_colours_of_16_bits_are_refused(tmp_path):
-    """Pillow would drop the lower 8 bits without a word."""
-    from zlib import compress, crc32
-
-    def chunk(kind, content):
-        check = crc32(kind + content).to_bytes(4, "big")
-        return len(content).to_bytes(4, "big") + kind + content + check
-
-    header = (1).to_bytes(4, "big") * 2 + bytes([16, 2, 0, 0, 0])
-    row = compress(bytes(1 + 6))
     path = tmp_path / "a.png"
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", row)
-        + chunk(b"IEND", b"")
-    )
+    path.write_bytes(SIXTEEN_BITS)
     with pytest.raises(UserError, match="more than 8 bits"):
         read_image(path, COLOUR)
 

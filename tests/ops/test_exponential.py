@@ -95,12 +95,25 @@ def test_gain_is_attained_at_the_norm():
     assert attained > polynomial_gain(taylor(4), 3.19)  # a smaller bound is none
 
 
-@pytest.mark.parametrize("side", [3, 2])
-def test_exact_gradient(side):
-    kernel = skew_kernel_of_norm(0, 3, 2, side, side, 1.5)
-    f = jax.jit(functools.partial(skew_exponential, coefficients=taylor(5)))
+@pytest.mark.parametrize(
+    ("shape", "order"),
+    [((3, 3, 2), 2), ((2, 2, 2), 1), ((1, 1, 4), 1), ((4, 4, 32), 1)],
+)
+def test_exact_gradient(shape, order):
+    """Forward and reverse, in the images, the kernel and the scale."""
+    height, width, channels = shape
+    kernel = skew_kernel_of_norm(0, 3, channels, height, width, 1.5)
+    f = jax.jit(
+        lambda x, m, scale: skew_exponential(
+            x, skew_kernel(m), coefficients=taylor(3), scale=scale
+        )
+    )
     check_grads(
-        f, (normal(1, side, side, 2), kernel), order=1, modes=["fwd", "rev"], eps=1e-5
+        f,
+        (normal(1, *shape), kernel, 1.25),
+        order=order,
+        modes=["fwd", "rev"],
+        eps=1e-5,
     )
 
 

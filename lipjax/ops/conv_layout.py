@@ -28,7 +28,7 @@ from lipjax.ops.winograd import (
     to_tiles,
 )
 
-_LARGE = 512  # with more channels, transposing a kernel takes longer than more images
+_TRANSPOSED = 512  # channels at most; else twice the images take less time
 
 Convolution = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -87,7 +87,7 @@ def conv_layout(x: jax.Array, kernel: jax.Array) -> ConvLayout:
     layout = _SINGLE_TILES if shape[0] == shape[1] <= 4 else _TILES
     return ConvLayout(
         lambda x: _on_cpu(layout.enter, enter(x)),
-        lambda z, kernel: _skew_convolution(z, kernel, _skew(layout.convolve)),
+        lambda z, kernel: _skew_convolution(z, kernel, layout.convolve),
         lambda z: _on_cpu(layout.leave, z),
         lambda p, q, kernel: lax.platform_dependent(
             p,
@@ -116,8 +116,8 @@ def _skew_convolution(
     )
 
 
-def _skew(convolve: Convolution) -> Convolution:
-    """The convolution by a skew kernel, whose reverse mode is the one by minus it.
+def _differentiated_as_skew(convolve: Convolution) -> Convolution:
+    """The convolution by a skew kernel; in reverse it convolves by minus the kernel.
 
     J dz is written as the transpose of -J, applied to dz: its own transpose is -J.
     """
@@ -208,7 +208,7 @@ def _in_tiles(z: jax.Array, kernel: jax.Array) -> jax.Array:
 
 _TILES = ConvLayout(
     lambda x: to_tiles(x).reshape(x.shape),
-    _in_tiles,
+    _differentiated_as_skew(_in_tiles),
     lambda z: from_tiles(z.reshape(tiles_shape(z.shape))).reshape(z.shape),
     functools.partial(_projected_gradient, _in_tiles),
 )
@@ -232,14 +232,14 @@ def _gradient_in_single_tiles(
     p: jax.Array, q: jax.Array, kernel: jax.Array
 ) -> jax.Array:
     tiles = _single_tiles(p), _single_tiles(q)
-    if kernel.shape[-1] > _LARGE:
+    if kernel.shape[-1] > _TRANSPOSED:
         return _doubled_gradient(convolve_single_tiles, *tiles, kernel, axis=-1)
     return _projected_gradient(convolve_single_tiles, *tiles, kernel)
 
 
 _SINGLE_TILES = ConvLayout(
     lambda x: x.transpose(1, 2, 3, 0).reshape(x.shape),
-    _in_single_tiles,
+    _differentiated_as_skew(_in_single_tiles),
     _leave_single_tiles,
     _gradient_in_single_tiles,
 )

@@ -39,8 +39,8 @@ def skew_exponential(
 
     where W is the weight gradient of one convolution and g the cotangent. The rules:
 
-    - ``"exact"``: forward and reverse, of any order; d weight gradients and d saved
-      activations.
+    - ``"exact"``: forward and reverse, and second derivatives; d weight gradients and
+      d saved activations.
     - ``"fast"``: replaces a_{i+j+1} by a_{i+1} a_{j+1} / a_1, so that one weight
       gradient and one saved activation do. Relative error of the kernel's gradient for
       Taylor degree 5: about 0.6% at ||J|| = 0.5, 3% at 1, 9% at 2. Reverse only.

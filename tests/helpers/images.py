@@ -1,4 +1,4 @@
-"""Small folders of images."""
+"""Small images, and folders of them."""
 
 import io
 import struct

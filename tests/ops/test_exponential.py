@@ -105,7 +105,7 @@ def test_exact_gradient(shape, order):
     kernel = skew_kernel_of_norm(0, 3, channels, height, width, 1.5)
     f = jax.jit(
         lambda x, m, scale: skew_exponential(
-            x, skew_kernel(m), coefficients=taylor(3), scale=scale
+            x, skew_kernel(m), coefficients=taylor(5), scale=scale
         )
     )
     check_grads(

@@ -82,6 +82,11 @@ def gpu() -> Suite:
         make.evaluate("depth 5", full, 2000, compiled=True),
         make.certify("depth 5, width 8", dataclasses.replace(full, width=8), 100),
     ]
+    half = dataclasses.replace(full, dtype="bfloat16")
+    settings += [
+        make.rules(f"depth {depth}, rules", dataclasses.replace(half, depth=depth))
+        for depth in (5, 20)
+    ]
     return Suite(tuple(settings), Rounds(6, 5, 25, 0.3), 8192)
 
 

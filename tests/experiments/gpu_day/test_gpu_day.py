@@ -179,6 +179,29 @@ def test_the_self_test_reads_golden_files(shared, tmp_path):
     assert not self_test.golden_check(tmp_path / file.name).passed
 
 
+def test_the_self_test_goes_on(tmp_path):
+    """What was right is kept, job by job, with the same code and device."""
+    day = tmp_path / "day"
+    step = next(s for s in steps("gpu", day, "cifar10", None) if s.name == "self-test")
+    folder = step.folder(day)
+    path = folder / "results.json"
+    folder.mkdir(parents=True)
+    described = {"commit": "a", "accelerator": "GPU"}
+    right, wrong = ("SOC: loss", "SOC: gradient"), ("bcop: loss", "bcop: gradient")
+    found = [self_test.Check(name, 0.0, 0.1) for name in right]
+    found += [self_test.Check(wrong[0], 0.0, 0.1), self_test.Check(wrong[1], 0.2, 0.1)]
+    self_test._write(path, described, found, [])
+    assert not step.is_done(folder)
+    assert self_test._earlier(path, described) == found[:2]
+    assert not self_test._earlier(path, described | {"commit": "b"})
+    self_test._write(path, described, found[:2], ["bcop"])
+    assert not step.is_done(folder)
+    self_test._write(path, described, found[:2], [])
+    assert step.is_done(folder)
+    path.write_text("{")
+    assert not self_test._earlier(path, described)
+
+
 def test_a_run_without_certificates_does_not_pass(tmp_path):
     check = self_test.certificate_check(tmp_path)
     assert not check.passed and "model.npz" in check.note

@@ -22,7 +22,7 @@ from helpers.mutants import Mutant, module, mutants
 from lipjax import verify as checker
 
 SECONDS = 120
-"""Of the processor, for all files: 2 to 6 are enough, on a busy machine some 20."""
+"""Of the processor, for all files: 2 to 6 on idle cores. What is stopped is caught."""
 
 MUTANTS = list(mutants(inspect.getsource(checker)))
 

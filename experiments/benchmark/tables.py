@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..reporting.tables import duration
@@ -19,6 +20,7 @@ TITLES = {
     "convolution": "One convolution, 3x3, ms",
     "kernel gradient": "One gradient in the kernel, 3x3, ms",
 }
+_CHEAPER = ("fast", "low_rank")
 _LEGEND = (
     "Implementations of a setting take turns in one process; a cell is the median of "
     "the calls, *range* their smallest and largest. *x baseline* is the time over that "
@@ -46,6 +48,10 @@ def document(results: Record) -> str:
         rows = [row for row in results["rows"] if row["job"] == job]
         if rows:
             parts += [f"### {title}", _table_of(job, rows)]
+    savings = _savings(results["rows"])
+    if savings:
+        head = ["setting", "program", *(f"{rule} saves" for rule in _CHEAPER)]
+        parts += ["### Of a step by the exact gradient", _markdown(head, savings)]
     if results["gradient_errors"]:
         parts += ["### Error of the kernel's gradient", _errors(results)]
     if results["not_measured"]:
@@ -89,6 +95,27 @@ def _cell(row: Record | None, best: float | None) -> str:
         return "" if row is None else "failed"
     text = _milliseconds(row["seconds"])
     return f"**{text}**" if row["seconds"] == best else text
+
+
+def _savings(rows: Iterable[Record]) -> list[list[str]]:
+    """What the cheaper rules for gradients save, of programs that have several."""
+    calls = {(setting(row), row["implementation"]): row["calls"] for row in rows}
+    lines = []
+    for (name, implementation), exact in calls.items():
+        program, _, rule = implementation.rpartition(", ")
+        others = [calls.get((name, f"{program}, {other}"), []) for other in _CHEAPER]
+        if rule == "exact" and exact and any(others):
+            lines.append([name, program, *(_saving(exact, o) for o in others)])
+    return lines
+
+
+def _saving(exact: Sequence[float], other: Sequence[float]) -> str:
+    """The share that is saved, turn by turn: median, smallest and largest."""
+    if not other:
+        return ""
+    shares = [1 - b / a for a, b in zip(exact, other, strict=True)]
+    median = statistics.median(shares)
+    return f"{median:.0%} ({min(shares):.0%} to {max(shares):.0%})"
 
 
 def _errors(results: Record) -> str:

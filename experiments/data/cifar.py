@@ -119,7 +119,8 @@ def _read(builder: Any) -> Arrays:
         for split in SPLITS:
             encoded = {"image": tfds.decode.SkipDecoding()}
             source = builder.as_data_source(split=split, decoders=encoded)
-            records = list(tqdm.tqdm(source, f"read {split} images", delay=2))
+            title = f"read {split} images"
+            records = list(tqdm.tqdm(source, title, delay=2, disable=None))
             images = [_pixels(record["image"]) for record in records]
             arrays[f"{split}_images"] = np.stack(images)
             labels = [record["label"] for record in records]

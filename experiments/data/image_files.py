@@ -102,7 +102,8 @@ def _check_place(path: pathlib.Path, parts: Name, name: Name, is_folder: bool) -
 
 def _walk(folder: pathlib.Path) -> Iterator[tuple[Name, Reader | None]]:
     found = [e for split in SPLITS for e in _walk_below(folder / split, (split,))]
-    yield from tqdm.tqdm(found, f"read {folder.name}", unit=" files", delay=2)
+    title = f"read {folder.name}"
+    yield from tqdm.tqdm(found, title, unit=" files", delay=2, disable=None)
 
 
 def _walk_below(
@@ -121,7 +122,9 @@ def _walk_below(
 def _unpack(path: pathlib.Path) -> Iterator[tuple[Name, Reader | None]]:
     with path.open("rb") as file:
         size, title = path.stat().st_size, f"read {path.name}"
-        bar: Any = tqdm.tqdm.wrapattr(file, "read", size, desc=title, delay=2)
+        bar: Any = tqdm.tqdm.wrapattr(
+            file, "read", size, desc=title, delay=2, disable=None
+        )
         with bar as counted, TarFile.open(fileobj=counted, tarinfo=_StrictInfo) as tar:
             for member in tar:
                 parts = tuple(p for p in member.name.split("/") if p not in ("", "."))

@@ -11,6 +11,7 @@ from jax.test_util import check_grads
 from helpers.dense import EPS, convolution_matrix, jacobian, naive_convolution, normal
 from lipjax import ops
 from lipjax.ops.convolution import (
+    convolution_of_pairs,
     looped_convolution,
     platform_convolution,
     product_of_blocks,
@@ -71,6 +72,28 @@ def test_second_derivatives_of_the_looped_convolution():
     check_grads(
         lambda x, kernel: jnp.sin(looped_convolution(x, kernel)), (x, kernel), order=2
     )
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+@pytest.mark.parametrize("sides", [sides for sides in SHAPES if sides[1] % 2 == 0])
+def test_pairs_of_pixels(sides, k):
+    x, kernel = normal(0, 2, *sides, 3), normal(1, k, k, 3, 4)
+    found = jax.jit(convolution_of_pairs)(x, kernel)
+    n = 3 * k * k
+    tolerance = 2 * n * EPS * naive_convolution(np.abs(x), np.abs(kernel))
+    assert (np.abs(found - naive_convolution(x, kernel)) <= tolerance).all()
+
+
+@pytest.mark.parametrize(
+    ("width", "channels", "stride"), [(6, 8, 2), (6, 9, 1), (5, 8, 1)]
+)
+def test_narrow_images_are_convolved_in_pairs(width, channels, stride):
+    """Forward, and in reverse, where it is the adjoint's convolution."""
+    x, kernel = normal(0, 1, 4, width, channels), normal(1, 3, 3, channels, channels)
+    forward = jax.make_jaxpr(looped_convolution)(x, kernel)
+    _, pull = jax.vjp(lambda x: looped_convolution(x, kernel), x)
+    for jaxpr in (forward, jax.make_jaxpr(pull)(x)):
+        assert re.findall(r"window_strides=\((.*?)\)", str(jaxpr)) == [f"1, {stride}"]
 
 
 @pytest.mark.parametrize("gradient", ops.GRADIENTS)

@@ -163,6 +163,29 @@ def test_lowerings_are_columns_and_the_fastest_in_a_loop_is_bold():
     assert line == "| 8 of 4x4 | 1 | 3 | **2** |"
 
 
+def step(implementation, calls):
+    row = measurement.Measurement(
+        "train", "depth 5", implementation, "lipjax", "float32", "step", calls=calls
+    )
+    return dataclasses.asdict(row)
+
+
+def test_savings_are_of_the_same_turn():
+    """By turn 50, 30 and 10%; the medians, 3 and 2.7, would say 10%."""
+    rows = [
+        step("lipjax, exact", [2.0, 4.0, 3.0]),
+        step("lipjax, fast", [1.0, 2.8, 2.7]),
+        step("PyTorch, eager, exact", [1.0, 1.0, 1.0]),
+        step("PyTorch, eager, fast", [1.1, 0.9, 0.8]),
+        step("PyTorch, compiled, exact", []),
+        step("lipjax, default", [1.0, 1.0, 1.0]),
+    ]
+    assert tables._savings(rows) == [
+        ["depth 5, float32", "lipjax", "30% (10% to 50%)", ""],
+        ["depth 5, float32", "PyTorch, eager", "10% (-10% to 20%)", ""],
+    ]
+
+
 def test_gradient_errors_are_as_documented():
     """As ExpApproximation says: 1e-3 to 3e-3 at bound 1.2, 3 to 5 times that at 2.2."""
     row = next(gradient_errors.errors())

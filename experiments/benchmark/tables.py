@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from lipjax.ops import GRADIENTS
+
 from ..reporting.tables import duration
 from .machine import sentence
 
@@ -20,7 +22,7 @@ TITLES = {
     "convolution": "One convolution, 3x3, ms",
     "kernel gradient": "One gradient in the kernel, 3x3, ms",
 }
-_CHEAPER = ("fast", "low_rank")
+_EXACT, *_CHEAPER = GRADIENTS
 _LEGEND = (
     "Implementations of a setting take turns in one process; a cell is the median of "
     "the calls, *range* their smallest and largest. *x baseline* is the time over that "
@@ -51,7 +53,10 @@ def document(results: Record) -> str:
     savings = _savings(results["rows"])
     if savings:
         head = ["setting", "program", *(f"{rule} saves" for rule in _CHEAPER)]
-        parts += ["### Of a step by the exact gradient", _markdown(head, savings)]
+        parts += [
+            "### What the other gradient rules save of the exact one's step",
+            _markdown(head, savings),
+        ]
     if results["gradient_errors"]:
         parts += ["### Error of the kernel's gradient", _errors(results)]
     if results["not_measured"]:
@@ -104,7 +109,7 @@ def _savings(rows: Iterable[Record]) -> list[list[str]]:
     for (name, implementation), exact in calls.items():
         program, _, rule = implementation.rpartition(", ")
         others = [calls.get((name, f"{program}, {other}"), []) for other in _CHEAPER]
-        if rule == "exact" and exact and any(others):
+        if rule == _EXACT and exact and any(others):
             lines.append([name, program, *(_saving(exact, o) for o in others)])
     return lines
 
